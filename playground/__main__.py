@@ -1,0 +1,111 @@
+"""`python -m playground serve | sample | train | evaluate`: everything that needs no page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from playground.errors import PlaygroundError
+from playground.settings import Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. A mistake of the person's ends in one sentence on stderr and exit status 2."""
+    options, rest = _parser().parse_known_args(arguments)
+    if rest and options.command != "sample":
+        _parser().error(f"unknown arguments: {' '.join(rest)}")
+    try:
+        options.run(options, rest)
+    except PlaygroundError as error:
+        print(f"playground: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("playground: stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="playground", description="Generative models, side by side.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="open the page")
+    serve.add_argument("--port", type=int, help="instead of PLAYGROUND_PORT")
+    serve.set_defaults(run=_serve)
+    sample = commands.add_parser("sample", help="draw pictures from a card; any knob as --name value")
+    sample.add_argument("card")
+    sample.add_argument("--out", type=Path, required=True, help="a folder of PNGs, or a file ending in .npz")
+    sample.set_defaults(run=_sample)
+    train = commands.add_parser("train", help="train a card from nothing, or go on with it")
+    train.add_argument("card")
+    train.add_argument("--minutes", type=float, default=20.0, help="time budget (default 20)")
+    train.add_argument("--steps", type=int, help="step budget instead; then a seed decides the weights exactly")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    train.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    train.add_argument("--learning-rate", type=float, help="instead of the recipe's")
+    train.add_argument("--data", type=Path, help="folder of the data set's .gz files")
+    train.add_argument("--runs", type=Path, default=Path("runs"), help="where checkpoints go (default runs/)")
+    train.add_argument("--restart", action="store_true", help="forget an earlier checkpoint")
+    train.set_defaults(run=_train)
+    evaluate = commands.add_parser("evaluate", help="measure a card and write its metrics.json")
+    evaluate.add_argument("card")
+    evaluate.add_argument("--num-samples", type=int, default=10_000, help="pictures to generate and to test on")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    evaluate.add_argument("--data", type=Path, help="folder of the data set's .gz files")
+    evaluate.set_defaults(run=_evaluate)
+    return parser
+
+
+def _serve(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from playground.ui import serve
+
+    settings = Settings.from_environment()
+    serve(settings if options.port is None else settings.model_copy(update={"port": options.port}))
+
+
+def _sample(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from playground.sampling import sample_to
+
+    for path in sample_to(options.out, options.card, list(rest), Settings.from_environment()):
+        print(path)
+
+
+def _train(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from playground.training.run import TrainingRun
+
+    settings = Settings.from_environment()
+    folder = TrainingRun(
+        card=options.card,
+        minutes=options.minutes,
+        steps=options.steps,
+        seed=options.seed,
+        device=options.device,
+        threads=options.threads,
+        learning_rate=options.learning_rate,
+        data=options.data or settings.data_dir,
+        runs=options.runs,
+        weights=settings.weights_dir,
+        restart=options.restart,
+    ).run()
+    print(folder)
+
+
+def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from playground.training.evaluate import evaluate_card
+
+    settings = Settings.from_environment()
+    evaluate_card(
+        options.card,
+        settings,
+        data=options.data or settings.data_dir,
+        num_samples=options.num_samples,
+        seed=options.seed,
+        device=options.device,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""The engine: loads models when they are first asked for, keeps those that fit, runs requests, and times what it does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from playground import hub
+from playground.cards import Card, bundled_cards, find_card
+from playground.device import device_words, pick_device, pick_dtype
+from playground.errors import BadWeights, PlaygroundError
+from playground.families import Model, find_family
+from playground.images import Pictures, encode, sheet, to_uint8
+from playground.latent import Latent
+from playground.request import Request
+from playground.settings import Settings
+from playground.shelf import Shelf
+from playground.tasks import Bench, Sheet, find_task
+
+TEXT_KEY = "playground"
+"""PNG text chunk that holds the request; `playground-weights` beside it holds the hash of the weights that ran."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds: `load` until the model was there, `run` until this sheet was made."""
+
+    load_ms: float
+    run_ms: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a request: the sheet, the request that made it, and the hash of the weights that ran."""
+
+    request: Request
+    sheet: Sheet
+    weights_sha256: str
+    device: str
+    timing: Timing
+
+    @property
+    def pictures(self) -> Pictures:
+        """(N, H, W, C) uint8."""
+        return self.sheet.pictures
+
+    def cell(self, index: int) -> Request | None:
+        """The request that makes picture `index` alone; None for one that is no latent's picture (an error map)."""
+        recipe = self.sheet.latents[index] if self.sheet.latents else ""
+        if not recipe:
+            return None
+        knobs = {"latent": recipe, "seed": self.sheet.seeds[index]}
+        if (way := getattr(self.request.task, "mix", None)) is not None:
+            knobs["mix"] = way
+        return Request(self.request.card, self.request.params, find_task("decode").parse(knobs))
+
+    def png(self, scale: int = 1) -> bytes:
+        """The whole sheet as a PNG file with its recipe inside, enlarged by a whole factor."""
+        return encode(sheet(self.pictures, self.sheet.columns), text=self._text(self.request), scale=scale)
+
+    def cell_png(self, index: int, scale: int = 1) -> bytes:
+        """Picture `index` as a PNG file; the recipe inside makes it alone, or the whole sheet where it has none of its own."""
+        return encode(self.pictures[index], text=self._text(self.cell(index) or self.request), scale=scale)
+
+    def save(self, path: str | Path, scale: int = 1) -> None:
+        """Writes `png` to a file."""
+        Path(path).write_bytes(self.png(scale))
+
+    def _text(self, request: Request) -> dict[str, str]:
+        return {TEXT_KEY: request.to_query(), f"{TEXT_KEY}-weights": self.weights_sha256}
+
+
+@dataclass
+class _Seat:
+    """A loaded model, the hash of its weights, and how many requests are using it."""
+
+    model: Model
+    sha256: str
+    users: int = 0
+
+
+@dataclass
+class Engine:
+    """Runs requests on cards, with no page: `Engine().run(Request.build("vae-fashion-28", "sample", seed=7))`.
+
+    Safe to use from many threads. Models are loaded once and kept within `settings.memory_mb`; the least recently used one
+    that nobody is using goes first.
+    """
+
+    settings: Settings = field(default_factory=Settings.from_environment)
+    cards: Mapping[str, Card] | None = None
+
+    problem: str = ""
+    """Why there are no cards, in a sentence; empty when there are."""
+
+    def __post_init__(self) -> None:
+        if self.cards is None:
+            try:
+                self.cards = bundled_cards(self.settings.weights_dir)
+            except BadWeights as error:
+                self.cards, self.problem = {}, str(error)
+        self.device = pick_device(self.settings.device)
+        self.dtype = pick_dtype(self.device)
+        self._seats: OrderedDict[str, _Seat] = OrderedDict()
+        self._shelves: dict[str, Shelf] = {}
+        self._lock = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def run(self, request: Request) -> Result:
+        """The finished result. Raises a `PlaygroundError` with a sentence when it cannot be."""
+        *_, last = self.stream(request)
+        return last
+
+    def stream(self, request: Request) -> Iterator[Result]:
+        """Previews, then the result. Closing the iterator stops the work at the next step and frees the model."""
+        asked = time.perf_counter()
+        with self._lease(request.card) as seat:
+            loaded = time.perf_counter()
+            type(request.task).check(seat.model)
+            for made in _inferring(request.task.run(self._bench(seat, request))):
+                timing = Timing(1000 * (loaded - asked), 1000 * (time.perf_counter() - loaded))
+                yield Result(request, made, seat.sha256, device_words(self.device), timing)
+
+    def model(self, card: str) -> Model:
+        """The loaded model of a card, for questions about it (its directions, its map)."""
+        with self._lease(card) as seat:
+            return seat.model
+
+    def shelf(self, dataset: str) -> Shelf:
+        """The test pictures that belong to a data set. Raises `BadWeights` when their folder is missing or damaged."""
+        with self._lock:
+            if dataset not in self._shelves:
+                self._shelves[dataset] = Shelf.load(self._folder(find_card(self._cards, f"pictures-{dataset}")))
+            return self._shelves[dataset]
+
+    def shelf_of(self, card: str) -> Shelf:
+        """The test pictures that belong to a card."""
+        return self.shelf(find_card(self._cards, card).dataset)
+
+    def look_up(self, request: Request, recipe: Latent) -> Pictures:
+        """The picture a recipe stands for, (H, W, C) uint8: the given one itself, or the decoded latent."""
+        with self._lease(request.card) as seat, torch.inference_mode():
+            return to_uint8(self._bench(seat, request).picture(recipe))[0]
+
+    def num_loaded(self) -> int:
+        """How many models are loaded now."""
+        with self._lock:
+            return len(self._seats)
+
+    def resident_bytes(self) -> int:
+        """Bytes of weights that are loaded now."""
+        with self._lock:
+            return sum(seat.model.bytes() for seat in self._seats.values())
+
+    def in_use(self) -> int:
+        """How many requests are running now."""
+        with self._lock:
+            return sum(seat.users for seat in self._seats.values())
+
+    def _bench(self, seat: _Seat, request: Request) -> Bench:
+        return Bench(seat.model, request.params, lambda: self.shelf_of(request.card), self.settings.batch_size)
+
+    # -- residency --------------------------------------------------------------------------------------------------
+
+    @property
+    def _cards(self) -> Mapping[str, Card]:
+        return self.cards or {}
+
+    @contextmanager
+    def _lease(self, card_id: str) -> Iterator[_Seat]:
+        seat = self._take(card_id)
+        try:
+            yield seat
+        finally:
+            with self._lock:
+                seat.users -= 1
+            self._make_room()
+
+    def _take(self, card_id: str) -> _Seat:
+        with self._lock:
+            turn = self._loading.setdefault(card_id, threading.Lock())
+        with turn:  # one thread loads a card; others that want it wait here rather than load it again
+            with self._lock:
+                seat = self._seats.get(card_id)
+                if seat is not None:
+                    self._seats.move_to_end(card_id)
+                    seat.users += 1
+                    return seat
+            seat = self._load(find_card(self._cards, card_id))
+            with self._lock:
+                self._seats[card_id] = seat
+                seat.users += 1
+        self._make_room()
+        return seat
+
+    def _load(self, card: Card) -> _Seat:
+        model = find_family(card.family).load(self._folder(card), self.device, self.dtype)
+        return _Seat(model, card.weights_sha256)
+
+    def _folder(self, card: Card) -> Path:
+        s = self.settings
+        return hub.resolve(card, weights_dir=s.weights_dir, allow_hub=s.hub == "on", timeout=s.hub_timeout, retries=s.hub_retries)
+
+    def _make_room(self) -> None:
+        """Lets idle models go, least recently used first, until the rest fits. The newest always stays."""
+        with self._lock:
+            budget = self.settings.memory_mb * 2**20
+            total = sum(seat.model.bytes() for seat in self._seats.values())
+            for card_id, seat in list(self._seats.items())[:-1]:
+                if total <= budget:
+                    break
+                if seat.users == 0:
+                    total -= seat.model.bytes()
+                    del self._seats[card_id]
+
+
+def _inferring(steps: Iterator[Sheet]) -> Iterator[Sheet]:
+    """The same steps, each made without gradients. The mode belongs to a thread, and the next step may run on another."""
+    while True:
+        with torch.inference_mode():
+            made = next(steps, None)
+        if made is None:
+            return
+        yield made
+
+
+def why(error: Exception) -> str:
+    """The sentence of a person's mistake; a plain one for anything else, so that no page shows a traceback."""
+    if isinstance(error, PlaygroundError):
+        return str(error)
+    return f"Something went wrong here ({type(error).__name__}). Try again; if it stays, report it with what you did."

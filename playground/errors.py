@@ -1,0 +1,65 @@
+"""Every error a person can meet, as one tree. Each sentence says what was wrong and what to do next.
+
+    PlaygroundError
+    ├── BadRequest            what was asked for cannot be
+    │   ├── BadKnob           a knob that is unknown, out of range or not a number
+    │   ├── BadLatent         a latent recipe that cannot be read
+    │   ├── BadLink           a link or PNG text that is not a request
+    │   ├── UnknownCard       no card of that name
+    │   └── NotCapable        this family cannot answer this question
+    ├── BadPicture            a file that is not a usable picture
+    ├── BadWeights            files that are missing, damaged, or not safetensors
+    ├── HubUnreachable        the Hub did not answer, and there is no local copy
+    └── TrainingError         a data set that is missing or damaged, a loss that is not a number
+"""
+
+from __future__ import annotations
+
+
+class PlaygroundError(Exception):
+    """Base of the tree. `str(error)` is a full sentence fit for the page: what was wrong, then the remedy."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what} {remedy}")
+        self.what = what
+        self.remedy = remedy
+
+
+class BadRequest(PlaygroundError):
+    """What was asked for cannot be."""
+
+
+class BadKnob(BadRequest):
+    """A knob that is unknown, out of range or of the wrong type."""
+
+
+class BadLatent(BadRequest):
+    """A latent recipe that cannot be read."""
+
+
+class BadLink(BadRequest):
+    """A link or PNG text that is not a request."""
+
+
+class UnknownCard(BadRequest):
+    """No card of that name."""
+
+
+class NotCapable(BadRequest):
+    """This family cannot answer this question."""
+
+
+class BadPicture(PlaygroundError):
+    """A file that is not a usable picture."""
+
+
+class BadWeights(PlaygroundError):
+    """Weights that are missing, damaged, or not safetensors."""
+
+
+class HubUnreachable(PlaygroundError):
+    """The Hub did not answer, and there is no local copy."""
+
+
+class TrainingError(PlaygroundError):
+    """A data set that is missing or damaged, or a training run that cannot go on."""

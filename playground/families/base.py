@@ -1,0 +1,170 @@
+"""What a family of generative models is: a map from noise to picture, with knobs, and what it can be asked."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from playground.errors import UnknownCard
+from playground.knobs import Knobs
+from playground.latent import Mix, Noise
+
+
+@dataclass(frozen=True)
+class LatentSpec:
+    """A latent space: its name, its shape without the batch, and whether points lie on a Gaussian shell."""
+
+    name: str
+    shape: tuple[int, ...]
+    geometry: Literal["gaussian", "euclidean"]
+
+    @property
+    def mix(self) -> Mix:
+        """The natural way between two points."""
+        return "slerp" if self.geometry == "gaussian" else "lerp"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of sampling: `x` (B, C, H, W) in [-1, 1], and how far along it is. The last step is the picture."""
+
+    x: Tensor
+    index: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """A family's colour (Okabe–Ito) and glyph, the same on every tab, plot and pane."""
+
+    colour: str
+    glyph: str
+
+
+class Model(abc.ABC):
+    """Weights that run. The class docstring is the introduction of the family's tab."""
+
+    family: ClassVar[str]
+    title: ClassVar[str]
+    equation: ClassVar[str]
+    look: ClassVar[Look]
+    Params: ClassVar[type[Knobs]]
+    latent: LatentSpec
+    image_size: int
+    channels: int
+    classes: tuple[str, ...]
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    @abc.abstractmethod
+    def load(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> Model:
+        """From a card's folder. Raises `BadWeights` when a file is missing, damaged or of another shape."""
+
+    @classmethod
+    @abc.abstractmethod
+    def tiny(cls) -> Model:
+        """A small random instance on the CPU, for tests and for a page without weights."""
+
+    @abc.abstractmethod
+    def bytes(self) -> int:
+        """Memory that the weights take, in bytes."""
+
+    @abc.abstractmethod
+    def draw(self, params: Knobs, noise: Noise) -> Tensor:
+        """Latents for as many pictures as `noise` has seeds, float32 (B, *latent.shape) on the model's device."""
+
+    @abc.abstractmethod
+    def decode(self, z: Tensor, params: Knobs, noise: Noise) -> Iterator[Step]:
+        """Latents (B, *latent.shape) to pictures; every step is a preview, the last one the picture."""
+
+    @abc.abstractmethod
+    def origin(self) -> Tensor:
+        """The middle of the latent space, (1, *latent.shape)."""
+
+    def direction(self, kind: str, value: str) -> Tensor | None:
+        """The offset that one unit along a named direction means, (1, *latent.shape); None when it has no such direction."""
+        if kind != "dim" or not 1 <= int(value) <= self.origin().numel():
+            return None
+        axis = torch.zeros_like(self.origin()).flatten()
+        axis[int(value) - 1] = 1
+        return axis.view(1, *self.latent.shape)
+
+    def directions(self) -> Mapping[str, str]:
+        """Directions to offer on the page: `kind:value` to words."""
+        return {f"dim:{index}": f"Dimension {index}" for index in range(1, min(64, self.origin().numel()) + 1)}
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Can turn a picture into a latent."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) in [-1, 1] to latents (B, *latent.shape)."""
+        ...
+
+
+@runtime_checkable
+class HasPosterior(Protocol):
+    """Knows how sure it is: a Gaussian over latents for each picture."""
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`mu` and `log_var`, each (B, D), for pictures (B, C, H, W) in [-1, 1]."""
+        ...
+
+    def average_kl(self) -> Tensor:
+        """KL to the prior of each dimension in nats, averaged over the training pictures, (D,)."""
+        ...
+
+    def evidence(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+        """The two parts of -ELBO for pictures in [-1, 1]: distortion -log p(x | z) and rate KL, in nats, each (B,)."""
+        ...
+
+
+@runtime_checkable
+class HasLikelihood(Protocol):
+    """Can say how likely a picture is."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) in nats, (B,), for pictures (B, C, H, W) in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class HasMap(Protocol):
+    """Has a map of encoded test pictures."""
+
+    def map_points(self, projection: str) -> Tensor:
+        """Where the first N test pictures lie, (N, 2) in [-1, 1]."""
+        ...
+
+    def map_latent(self, projection: str, x: float, y: float) -> str:
+        """The latent recipe of a place on the map."""
+        ...
+
+    def near(self, x: float, y: float) -> Tensor:
+        """The latent at a place of the neighbour map, (1, *latent.shape)."""
+        ...
+
+
+FAMILIES: dict[str, type[Model]] = {}
+_M = TypeVar("_M", bound=type[Model])
+
+
+def register(model: _M) -> _M:
+    """Makes a family known by its name; one decorator is all that a new family needs."""
+    FAMILIES[model.family] = model
+    return model
+
+
+def find_family(name: str) -> type[Model]:
+    """The family of that name. Raises `UnknownCard` naming those there are."""
+    if name not in FAMILIES:
+        raise UnknownCard(f"There is no family called {name!r}.", f"There are: {', '.join(FAMILIES)}.")
+    return FAMILIES[name]

@@ -1,0 +1,262 @@
+"""Latents: noise drawn per picture, recipes that fit in a link, and the ways between two of them.
+
+A latent is a recipe, never a tensor: `seed:7`, `test:12 + 1.5*pc:1`, `0.25*seed:7 + 0.75*seed:9`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+from torch import Tensor
+
+from playground.errors import BadLatent, PlaygroundError
+
+MAX_SEED = 2**31 - 1
+MAX_TERMS = 12
+SOURCES = ("seed", "test", "png", "near", "origin")
+DIRECTIONS = ("dim", "pc", "class")
+
+# -- noise --------------------------------------------------------------------------------------------------------------
+
+
+class Noise:
+    """Random numbers that depend on a picture's own seed alone, never on its batch: one CPU generator a picture.
+
+    The stream `latent` of seed s is `torch.randn(shape, generator=torch.Generator().manual_seed(s))`; other streams are
+    independent of it and of each other.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.seeds = tuple(seeds)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def normal(self, shape: Sequence[int], stream: str = "latent") -> Tensor:
+        """Standard normal numbers, float32 (B, *shape)."""
+        return torch.stack([torch.randn(tuple(shape), generator=self._generator(seed, stream)) for seed in self.seeds])
+
+    def uniform(self, shape: Sequence[int], stream: str) -> Tensor:
+        """Uniform numbers in [0, 1), float32 (B, *shape)."""
+        return torch.stack([torch.rand(tuple(shape), generator=self._generator(seed, stream)) for seed in self.seeds])
+
+    def slice(self, start: int, stop: int) -> Noise:
+        """The noise of pictures start..stop-1."""
+        return Noise(self.seeds[start:stop])
+
+    @staticmethod
+    def _generator(seed: int, stream: str) -> torch.Generator:
+        if stream != "latent":
+            seed = int.from_bytes(hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=7).digest(), "big")
+        return torch.Generator().manual_seed(seed)
+
+
+# -- recipes ------------------------------------------------------------------------------------------------------------
+
+_TERM = re.compile(r"(?:(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*)?(?P<kind>[a-z]+)(?::(?P<value>[^+*\s]+))?")
+_REMEDY = "Write for example seed:7, or test:12 + 1.5*pc:1."
+
+
+@dataclass(frozen=True)
+class Term:
+    """`weight*kind:value`. A source (seed, test, png, near, origin) is a point; a direction is an offset from it."""
+
+    weight: float
+    kind: str
+    value: str
+
+    def __str__(self) -> str:
+        name = f"{self.kind}:{self.value}" if self.value else self.kind
+        return name if self.weight == 1 and self.kind in SOURCES else f"{self.weight:.6g}*{name}"
+
+    @property
+    def is_source(self) -> bool:
+        return self.kind in SOURCES
+
+
+@dataclass(frozen=True)
+class Latent:
+    """A point of a latent space as a person can write it: weighted sources plus offsets along named directions.
+
+    Sources: `seed:N` (drawn as the family's knobs say), `test:N` (a test picture, encoded), `png:…` (a small picture as
+    text, encoded), `near:x,y` (a place of the neighbour map), `origin` (the middle of the codes). Directions: `dim:N` (an
+    axis), `pc:N` (a principal direction, in standard deviations), `class:N` (towards the mean of class N).
+    Several sources are mixed by their weights, by slerp where the space is Gaussian.
+    """
+
+    terms: tuple[Term, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Latent:
+        """Reads a recipe. Raises `BadLatent` naming the part that cannot be read."""
+        if not isinstance(text, str) or not text.strip():
+            raise BadLatent("An empty latent recipe says nothing.", _REMEDY)
+        if len(text) > 20_000:
+            raise BadLatent("That latent recipe is longer than 20,000 characters.", _REMEDY)
+        parts = [part.strip() for part in re.split(r"\s\+\s", text.strip())]
+        if len(parts) > MAX_TERMS:
+            raise BadLatent(f"A latent recipe of {len(parts)} terms is too long.", f"Use at most {MAX_TERMS}.")
+        terms = tuple(_term(part) for part in parts)
+        if not any(term.is_source for term in terms):
+            terms = (Term(1.0, "origin", ""), *terms)
+        if all(term.weight == 0 for term in terms if term.is_source):
+            raise BadLatent("All sources of that latent recipe have weight 0.", _REMEDY)
+        return cls(terms)
+
+    @classmethod
+    def seed(cls, seed: int) -> Latent:
+        """`seed:N`."""
+        return cls((Term(1.0, "seed", str(seed)),))
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.terms))
+
+    @property
+    def sources(self) -> tuple[Term, ...]:
+        return tuple(term for term in self.terms if term.is_source)
+
+    @property
+    def offsets(self) -> tuple[Term, ...]:
+        return tuple(term for term in self.terms if not term.is_source)
+
+    @property
+    def noise_seed(self) -> int:
+        """The seed of all randomness after the latent (such as pixel noise): that of its first `seed:`, else 0."""
+        return next((int(term.value) for term in self.terms if term.kind == "seed"), 0)
+
+    def plus(self, weight: float, kind: str, value: str) -> Latent:
+        """The same point moved along a direction; the recipe as before when the weight is 0."""
+        return self if weight == 0 else Latent((*self.terms, Term(weight, kind, value)))
+
+    @classmethod
+    def mix(cls, ends: Sequence[Latent], weights: Sequence[float]) -> Latent:
+        """The weighted mixture of several recipes as one recipe; ends of weight 0 vanish."""
+        kept = [(end, weight) for end, weight in zip(ends, weights, strict=True) if abs(weight) > 1e-9]
+        terms = []
+        for end, weight in kept:
+            total = sum(term.weight for term in end.sources)
+            for term in end.terms:
+                share = term.weight / total if term.is_source else term.weight
+                terms.append(Term(_rounded(share * weight), term.kind, term.value))
+        return cls(tuple(terms))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            _validate_latent, serialization=core_schema.plain_serializer_function_ser_schema(str)
+        )
+
+
+def _validate_latent(value: object) -> Latent:
+    if isinstance(value, Latent):
+        return value
+    try:
+        return Latent.parse(value)  # type: ignore[arg-type]
+    except PlaygroundError as error:
+        raise ValueError(str(error)) from error
+
+
+def _rounded(weight: float) -> float:
+    return float(f"{weight:.6g}")
+
+
+def _term(text: str) -> Term:
+    found = _TERM.fullmatch(text)
+    if found is None:
+        raise BadLatent(f"{text[:40]!r} is not part of a latent recipe.", _REMEDY)
+    kind, value, weight = found["kind"], found["value"] or "", float(found["weight"] or 1.0)
+    if kind not in SOURCES + DIRECTIONS:
+        raise BadLatent(f"{kind!r} is neither a source nor a direction.", f"There are {', '.join(SOURCES + DIRECTIONS)}.")
+    if not math.isfinite(weight) or abs(weight) > 1000:
+        raise BadLatent(f"The weight of {text[:40]!r} is beyond ±1000.", _REMEDY)
+    whole = ("seed", "test", "dim", "pc", "class")
+    if kind in whole and not (value.isdecimal() and value.isascii() and int(value) <= MAX_SEED):
+        raise BadLatent(f"{text[:40]!r} needs a whole number from 0 to {MAX_SEED} after the colon.", _REMEDY)
+    if (kind == "origin") == bool(value):
+        raise BadLatent(f"{text[:40]!r} is not part of a latent recipe.", _REMEDY)
+    if kind == "near":
+        near_point(value)
+    return Term(weight, kind, str(int(value)) if kind in whole else value)
+
+
+def near_point(value: str) -> tuple[float, float]:
+    """The coordinates of `near:x,y`, each in [-2, 2]. Raises `BadLatent`."""
+    try:
+        x, y = (float(part) for part in value.split(","))
+    except ValueError as error:
+        raise BadLatent(f"near:{value[:40]} is not a place on the map.", "Write two numbers, as in near:0.2,-0.4.") from error
+    if not (abs(x) <= 2 and abs(y) <= 2):
+        raise BadLatent(f"near:{value[:40]} is outside the map.", "Both numbers lie between -2 and 2.")
+    return x, y
+
+
+# -- ways between latents -------------------------------------------------------------------------------------------------
+
+Mix = Literal["slerp", "lerp"]
+
+
+def lerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """The straight way: (1 - t)·a + t·b. `a`, `b` are (B, *), `t` (B,)."""
+    t = _aligned(t, a)
+    return (1 - t) * a + t * b
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """The way along the great circle, with the length going evenly from |a| to |b|; one angle for each row.
+
+    `a`, `b` are (B, *), `t` (B,). Source: Shoemake 1985; for latents White, arXiv 1609.04468. Rows that (nearly) point
+    the same way, opposite ways, or nowhere go straight.
+    """
+    flat_a, flat_b = a.flatten(1), b.flatten(1)
+    length_a, length_b = flat_a.norm(dim=1), flat_b.norm(dim=1)
+    unit_a = flat_a / length_a.clamp(min=1e-12)[:, None]
+    unit_b = flat_b / length_b.clamp(min=1e-12)[:, None]
+    angle = torch.acos((unit_a * unit_b).sum(dim=1).clamp(-1, 1))
+    sine = torch.sin(angle)
+    weight_a, weight_b = torch.sin((1 - t) * angle) / sine, torch.sin(t * angle) / sine
+    length = (1 - t) * length_a + t * length_b
+    round_way = (weight_a[:, None] * unit_a + weight_b[:, None] * unit_b) * length[:, None]
+    straight = sine < 1e-4
+    ways = torch.where(straight[:, None], lerp(flat_a, flat_b, t), round_way)
+    exact = torch.where((t == 0)[:, None], flat_a, torch.where((t == 1)[:, None], flat_b, ways))
+    return exact.view_as(a)
+
+
+def mix(points: Sequence[Tensor], weights: Sequence[float], how: Mix) -> Tensor:
+    """One point from several, each (1, *): fold them pairwise, so that two ends give plain slerp or lerp."""
+    point, total = points[0], weights[0]
+    between = slerp if how == "slerp" else lerp
+    for other, weight in zip(points[1:], weights[1:], strict=True):
+        total += weight
+        share = weight / total if total else 0.0
+        point = between(point, other, torch.full((1,), share, device=point.device, dtype=point.dtype))
+    return point
+
+
+def path_weights(num_ends: int, num_frames: int) -> list[tuple[float, ...]]:
+    """Weights of the ends for each frame of the way through all of them in turn: `num_frames` rows of `num_ends`."""
+    rows = []
+    for frame in range(num_frames):
+        place = frame / max(1, num_frames - 1) * (num_ends - 1)
+        left = min(int(place), num_ends - 2)
+        share = place - left
+        rows.append(tuple(1 - share if end == left else share if end == left + 1 else 0.0 for end in range(num_ends)))
+    return rows
+
+
+def grid_weights(side: int) -> list[tuple[float, float, float, float]]:
+    """Bilinear weights of the four corners (top left, top right, bottom left, bottom right), side² rows, row by row."""
+    ticks = [index / max(1, side - 1) for index in range(side)]
+    return [((1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y) for y in ticks for x in ticks]
+
+
+def _aligned(t: Tensor, like: Tensor) -> Tensor:
+    return t.reshape(-1, *[1] * (like.dim() - 1)).to(like)

@@ -1,0 +1,106 @@
+"""A request: which card, how pictures are sampled, what is asked. A button, a link, a PNG's text, an API call and a line of
+Python are all this one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from playground.cards import Card, bundled_cards, find_card
+from playground.errors import BadKnob, BadLink
+from playground.families import find_family
+from playground.knobs import Knobs
+from playground.tasks import Task, find_task
+
+MAX_LINK = 30_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """`card` by id, `params` of its family, and the `task`. Plain data: never a tensor or a model."""
+
+    card: str
+    params: Knobs
+    task: Task
+
+    @classmethod
+    def build(cls, card: str, task: str, /, *, cards: Mapping[str, Card] | None = None, **knobs: Any) -> Request:
+        """A request from names and knobs; knobs left out are at the card's default, then the family's and the task's.
+
+        Raises `UnknownCard`, `BadRequest`, `BadKnob` or `NotCapable` with a sentence for what does not fit.
+        """
+        entry = find_card(cards if cards is not None else bundled_cards(), card)
+        family, question = find_family(entry.family), find_task(task)
+        question.check(family)
+        of_family = {spec.name for spec in family.Params.specs()}
+        of_task = {spec.name for spec in question.specs()}
+        for name in knobs:
+            if name not in of_family | of_task:
+                raise BadKnob(f"There is no knob called {name!r} here.", f"The knobs are: {', '.join(sorted(of_task | of_family))}.")
+        params = {**entry.defaults, **{name: value for name, value in knobs.items() if name in of_family}}
+        asked = {name: value for name, value in knobs.items() if name in of_task}
+        return cls(card, family.Params.parse(params), question.parse(asked))
+
+    @classmethod
+    def from_query(cls, text: str, *, cards: Mapping[str, Card] | None = None) -> Request:
+        """Reads a link or its query string. Raises what `build` raises, and `BadLink` for what is no link at all."""
+        values = read_query(text)
+        missing = [name for name in ("card", "task") if not isinstance(values.get(name), str)]
+        if missing:
+            raise BadLink(f"That link names no {' and no '.join(missing)}.", "Copy the whole link, from the question mark on.")
+        return cls.build(values.pop("card"), values.pop("task"), cards=cards, **values)
+
+    def to_query(self) -> str:
+        """The query string that restores exactly this request: every knob, those at their default too."""
+        pairs: list[tuple[str, str]] = [("card", self.card), ("task", self.task.name)]
+        for name, value in {**self.task.to_plain(), **self.params.to_plain()}.items():
+            pairs += [(name, str(item)) for item in (value if isinstance(value, list) else [value])]
+        return urlencode(pairs)
+
+    def to_python(self) -> str:
+        """Lines that make the same pixels with the installed package."""
+        knobs = {**self.task.to_plain(), **self.params.to_plain()}
+        lines = [f"    {name}={value!r}," for name, value in knobs.items()]
+        return "\n".join(
+            [
+                "from playground import Engine, Request",
+                "",
+                "request = Request.build(",
+                f"    {self.card!r}, {self.task.name!r},",
+                *lines,
+                ")",
+                "result = Engine().run(request)",
+                'result.save("picture.png")',
+            ]
+        )
+
+
+def read_query(text: str) -> dict[str, Any]:
+    """Names and values of a link; several values of one name become a list where the knob takes several.
+
+    Raises `BadLink` when it is too long or not text.
+    """
+    if len(text) > MAX_LINK:
+        raise BadLink(f"That link has {len(text):,} characters.", f"Links of this page have at most {MAX_LINK:,}.")
+    query = text.rpartition("?")[2].partition("#")[0]
+    values: dict[str, Any] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=200):
+        if name in TEXTS:
+            values.setdefault(name, []).append(value)
+        else:
+            values[name] = value
+    return values
+
+
+def _texts() -> frozenset[str]:
+    from playground.families import FAMILIES
+    from playground.tasks import TASKS
+
+    knobs: list[type[Knobs]] = [*TASKS.values(), *(family.Params for family in FAMILIES.values())]
+    return frozenset(spec.name for knob in knobs for spec in knob.specs() if spec.kind == "texts")
+
+
+TEXTS = _texts()
+"""Names of knobs that hold several texts."""

@@ -1,0 +1,59 @@
+"""Drawing pictures into files: what `python -m playground sample` does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from playground.engine import Engine, Result
+from playground.errors import BadKnob
+from playground.request import Request
+from playground.settings import Settings
+
+PER_REQUEST = 64
+
+
+def sample_to(out: Path, card: str, knobs: Sequence[str], settings: Settings) -> Iterator[Path]:
+    """Writes `--num-samples` pictures and yields the files: one PNG each with its recipe inside, or all in one `.npz`.
+
+    The `.npz` holds `images`, uint8 (N, H, W, C). Raises `BadKnob` for an option that is no knob or does not fit.
+    """
+    options = read_options(knobs)
+    count, seed = _whole(options.pop("num_samples", "16"), "num-samples"), _whole(options.pop("seed", "0"), "seed")
+    results = _results(Engine(settings), card, options, count, seed)
+    if out.suffix == ".npz":
+        out.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(out, images=np.concatenate([result.pictures for result in results]))
+        yield out
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for result in results:
+        for index in range(len(result.pictures)):
+            path = out / f"{card}-seed{result.sheet.seeds[index]:010d}.png"
+            path.write_bytes(result.cell_png(index))
+            yield path
+
+
+def _results(engine: Engine, card: str, options: dict[str, str], count: int, seed: int) -> Iterator[Result]:
+    for start in range(0, count, PER_REQUEST):
+        number = min(PER_REQUEST, count - start)
+        yield engine.run(Request.build(card, "sample", cards=engine.cards, num_samples=number, seed=seed + start, **options))
+
+
+def read_options(arguments: Sequence[str]) -> dict[str, str]:
+    """`--some-name value` or `--some-name=value` pairs as knobs. Raises `BadKnob` for anything else."""
+    options: dict[str, str] = {}
+    words = [part for argument in arguments for part in (argument.split("=", 1) if argument.startswith("--") else [argument])]
+    for name, value in zip(words[::2], [*words[1::2], None], strict=False):
+        if not name.startswith("--") or value is None:
+            raise BadKnob(f"{name!r} is not an option with a value.", "Write knobs as --temperature 0.8.")
+        options[name[2:].replace("-", "_")] = value
+    return options
+
+
+def _whole(text: str, name: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 2**31 - 1 or (name == "num-samples" and not 1 <= int(text) <= 1_000_000):
+        raise BadKnob(f"--{name} cannot be {text!r}.", "Give a whole number, such as 16.")
+    return int(text)

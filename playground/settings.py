@@ -1,0 +1,58 @@
+"""The only reader of the environment: every `PLAYGROUND_*` variable, once, with its default and what it does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from playground.errors import BadKnob
+
+PREFIX = "PLAYGROUND_"
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseModel):
+    """What the operator chooses. Field `some_name` is read from `PLAYGROUND_SOME_NAME`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address the page listens on; 0.0.0.0 in a container.")
+    port: int = Field(7860, ge=0, le=65535, description="Port the page listens on; 0 picks a free one.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where models run; auto prefers CUDA, then MPS.")
+    memory_mb: int = Field(2048, ge=16, description="MiB of weights kept loaded; the least recently used model goes first.")
+    threads: int = Field(1, ge=1, le=64, description="Torch threads of the page on the CPU; more is slower when the cores are busy.")
+    batch_size: int = Field(16, ge=1, le=1024, description="Pictures made in one forward pass; previews and Stop come between.")
+    weights_dir: Path = Field(PROJECT / "weights", description="Folder of bundled cards and of `models.toml`.")
+    data_dir: Path = Field(Path("/usr/share/datasets/fashion-mnist"), description="Fashion-MNIST's four .gz files, for training.")
+    hub: Literal["on", "off"] = Field("on", description="Whether weights that are not bundled may be fetched from the Hub.")
+    hub_timeout: float = Field(10.0, gt=0, le=600, description="Seconds to wait for an answer of the Hub.")
+    hub_retries: int = Field(3, ge=0, le=10, description="Further tries after a broken or refused transfer.")
+    max_upload_mb: int = Field(10, ge=1, le=200, description="Largest file in MiB that a visitor may hand in.")
+    live_per_second: int = Field(240, ge=1, description="Live frames a second one visitor may ask for.")
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Reads the environment. Raises `BadKnob` naming the variable and its bounds when one does not fit."""
+        names = {name: PREFIX + name.upper() for name in cls.model_fields}
+        given = {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise BadKnob(
+                f"{names[name]}={given.get(name)!r} does not fit: {first['msg']}.", f"{cls.model_fields[name].description}"
+            ) from error
+
+    @classmethod
+    def table(cls) -> str:
+        """A Markdown table of all variables, their defaults and meaning; README holds exactly this."""
+        rows = ["| Variable | Default | What it does |", "|---|---|---|"]
+        for name, field in cls.model_fields.items():
+            default = field.default
+            shown = default.relative_to(PROJECT) if isinstance(default, Path) and default.is_relative_to(PROJECT) else default
+            rows.append(f"| `{PREFIX}{name.upper()}` | `{shown}` | {field.description} |")
+        return "\n".join(rows)

@@ -1,0 +1,189 @@
+"""What a task is: a question about the latent. It says what it needs of a model, which knobs it has, and how it runs."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from playground.errors import BadRequest, NotCapable
+from playground.families.base import Encodes, HasLikelihood, HasMap, HasPosterior, Model
+from playground.images import Pictures, from_uint8, to_uint8, unpack
+from playground.knobs import Knobs, Stage
+from playground.latent import Latent, Mix, Noise, Term, mix
+from playground.shelf import Shelf
+
+CAPABILITY_WORDS: dict[type, str] = {
+    Encodes: "turn a picture into a latent",
+    HasPosterior: "say how sure it is of a latent",
+    HasLikelihood: "say how likely a picture is",
+    HasMap: "draw a map of its codes",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """What a task answers: `pictures` (N, H, W, C) in `columns`, with what belongs to each and numbers about them all.
+
+    `latents` holds the recipe behind each picture ("" where there is none), `seeds` the seed of its later noise; `facts`
+    are JSON values. While `progress` < 1 it is a preview: pictures not made yet are black.
+    """
+
+    pictures: Pictures
+    columns: int
+    labels: tuple[str, ...] = ()
+    latents: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    progress: float = 1.0
+
+
+class Task(Knobs, abc.ABC):
+    """Base of all tasks. `needs` are capabilities of the model, `stages` the halves of sampling whose knobs matter here."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    says: ClassVar[str]
+    """One sentence on what is seen."""
+    needs: ClassVar[tuple[type, ...]] = ()
+    stages: ClassVar[tuple[Stage, ...]] = ("draw", "decode")
+    view: ClassVar[Literal["grid", "film", "map", "inside"]] = "grid"
+    """How a page shows the answer: all pictures, one at a time with a scrubber, beside a map, or beside plots."""
+
+    @abc.abstractmethod
+    def run(self, bench: Bench) -> Iterator[Sheet]:
+        """Yields previews; the last sheet is the answer."""
+
+    @classmethod
+    def missing(cls, family: type[Model] | Model) -> str | None:
+        """What a family lacks for this task, in words; None when it can do it."""
+        for need in cls.needs:
+            methods = [name for name in vars(need) if not name.startswith("_") and callable(getattr(need, name))]
+            if not all(hasattr(family, name) for name in methods):
+                return CAPABILITY_WORDS[need]
+        return None
+
+    @classmethod
+    def check(cls, family: type[Model] | Model) -> None:
+        """Raises `NotCapable` when the family cannot do this task."""
+        if (lack := cls.missing(family)) is not None:
+            raise NotCapable(f"{family.title} cannot {lack}, so it has no {cls.title}.", "Choose another task or another family.")
+
+
+TASKS: dict[str, type[Task]] = {}
+_T = TypeVar("_T", bound=type[Task])
+
+
+def register(task: _T) -> _T:
+    """Makes a task known by its name."""
+    TASKS[task.name] = task
+    return task
+
+
+def find_task(name: str) -> type[Task]:
+    """The task of that name. Raises `BadRequest` naming those there are."""
+    if name not in TASKS:
+        raise BadRequest(f"There is no task called {name!r}.", f"There are: {', '.join(TASKS)}.")
+    return TASKS[name]
+
+
+class Bench:
+    """A model at work on one request: turns recipes into latents and latents into pictures, in batches."""
+
+    def __init__(self, model: Model, params: Knobs, shelf: Callable[[], Shelf], batch_size: int) -> None:
+        self.model, self.params, self.batch_size = model, params, batch_size
+        self._open_shelf = shelf
+        self._points: dict[str, Tensor] = {}
+
+    # -- recipes ----------------------------------------------------------------------------------------------------
+
+    def latent(self, recipe: Latent, how: Mix | None = None) -> Tensor:
+        """The point that a recipe names, (1, *latent.shape). Raises `BadLatent` or `NotCapable`."""
+        points = [self._source(term) for term in recipe.sources]
+        z = mix(points, [term.weight for term in recipe.sources], how or self.model.latent.mix)
+        for term in recipe.offsets:
+            z = z + term.weight * self.direction(term.kind, term.value)
+        return z
+
+    def latents(self, recipes: Sequence[Latent], how: Mix | None = None) -> Tensor:
+        """The points of several recipes, (B, *latent.shape)."""
+        return torch.cat([self.latent(recipe, how) for recipe in recipes])
+
+    def direction(self, kind: str, value: str) -> Tensor:
+        """One unit along a named direction, (1, *latent.shape). Raises `BadRequest` when the model has no such direction."""
+        found = self.model.direction(kind, value)
+        if found is None:
+            offered = list(self.model.directions())
+            raise BadRequest(f"This model has no direction {kind}:{value}.", f"It has for example {', '.join(offered[:4])}.")
+        return found
+
+    def picture(self, recipe: Latent) -> Tensor:
+        """The picture a recipe stands for, (1, C, H, W) in [-1, 1]: itself when it is one, else the decoded latent."""
+        if len(recipe.terms) == 1 and recipe.terms[0].kind in ("test", "png"):
+            return self._given(recipe.terms[0])
+        return self.decode_all(self.latent(recipe), [0])
+
+    def _source(self, term: Term) -> Tensor:
+        key = f"{term.kind}:{term.value}"
+        if key not in self._points:
+            self._points[key] = self._resolve(term)
+        return self._points[key]
+
+    def _resolve(self, term: Term) -> Tensor:
+        if term.kind == "seed":
+            return self.model.draw(self.params, Noise([int(term.value)]))
+        if term.kind == "origin":
+            return self.model.origin()
+        if term.kind == "near":
+            x, y = (float(part) for part in term.value.split(","))
+            return self.able(HasMap).near(x, y)
+        return self.able(Encodes).encode(self._given(term))
+
+    def _given(self, term: Term) -> Tensor:
+        model = self.model
+        if term.kind == "test":
+            array = self.shelf.picture(int(term.value))
+        else:
+            array = unpack(term.value, model.image_size, model.channels)
+        return from_uint8(array[None]).to(model.device)
+
+    @property
+    def shelf(self) -> Shelf:
+        """The test pictures of the card's data set; read when first asked for."""
+        return self._open_shelf()
+
+    # -- pictures ---------------------------------------------------------------------------------------------------
+
+    def decode(self, z: Tensor, seeds: Sequence[int]) -> Iterator[tuple[Pictures, float]]:
+        """All pictures of `z`, batch after batch: what is there so far (N, H, W, C), and the share done."""
+        model, count = self.model, len(z)
+        done = np.zeros((count, model.image_size, model.image_size, model.channels), np.uint8)
+        for start in range(0, count, self.batch_size):
+            stop = min(start + self.batch_size, count)
+            for step in model.decode(z[start:stop], self.params, Noise(seeds[start:stop])):
+                done[start:stop] = to_uint8(step.x)
+                yield done.copy(), (start + (stop - start) * step.index / step.total) / count
+
+    def decode_all(self, z: Tensor, seeds: Sequence[int]) -> Tensor:
+        """The finished pictures of `z`, (B, C, H, W) in [-1, 1], on the model's device."""
+        parts = []
+        for start in range(0, len(z), self.batch_size):
+            stop = start + self.batch_size
+            *_, last = self.model.decode(z[start:stop], self.params, Noise(seeds[start:stop]))
+            parts.append(last.x)
+        return torch.cat(parts)
+
+    def able(self, capability: type[_C]) -> _C:
+        """The model as something that can do `capability`. Raises `NotCapable`."""
+        if not isinstance(self.model, capability):
+            words = CAPABILITY_WORDS[capability]
+            raise NotCapable(f"{self.model.title} cannot {words}.", "Choose another task or another family.")
+        return cast("_C", self.model)
+
+
+_C = TypeVar("_C")

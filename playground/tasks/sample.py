@@ -1,0 +1,31 @@
+"""Sample: new pictures out of noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+from playground.knobs import MAX_SEED, Knob, Seed
+from playground.latent import Latent, Noise
+from playground.tasks.base import Bench, Sheet, Task, register
+
+
+@register
+class Sample(Task):
+    """Draws latents from the prior and decodes them. Picture i is what seed + i draws alone."""
+
+    name: ClassVar[str] = "sample"
+    title: ClassVar[str] = "Sample"
+    says: ClassVar[str] = "New pictures, each decoded from a random point of the latent space."
+    num_samples: int = Knob(16, label="Pictures", help="How many are drawn at once.", ge=1, le=64, step=1)
+    seed: int = Seed()
+
+    def run(self, bench: Bench) -> Iterator[Sheet]:
+        seeds = [(self.seed + index) % (MAX_SEED + 1) for index in range(self.num_samples)]
+        z = bench.model.draw(bench.params, Noise(seeds))
+        latents = tuple(str(Latent.seed(seed)) for seed in seeds)
+        columns = math.ceil(math.sqrt(self.num_samples))
+        for pictures, share in bench.decode(z, seeds):
+            labels = tuple(f"seed {seed}" for seed in seeds)
+            yield Sheet(pictures, columns, labels, latents, tuple(seeds), progress=share)

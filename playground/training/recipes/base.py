@@ -1,0 +1,47 @@
+"""What a recipe must say. The trainer knows nothing else of a family."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from playground.training.data import Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(abc.ABC):
+    """How one card is trained: network, loss, and the optimiser's numbers. Fields are what two runs must share to resume."""
+
+    card: ClassVar[str]
+    batch_size: int = 128
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-4
+    warmup_steps: int = 200
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+
+    @abc.abstractmethod
+    def network(self) -> nn.Module:
+        """A freshly initialised network."""
+
+    @abc.abstractmethod
+    def loss(
+        self, network: nn.Module, pictures: Tensor, labels: Tensor, rng: torch.Generator, progress: float
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise, and figures for the progress bar.
+
+        `pictures` are uint8 grey levels (B, 1, H, W), `labels` int64 (B,), `progress` the share of the budget used, 0..1.
+        """
+
+    @abc.abstractmethod
+    def export(self, network: nn.Module, folder: Path, train: Split, test: Split, facts: dict[str, object]) -> None:
+        """Writes the card's folder: `config.json` (with `facts` of the run), `model.safetensors` and what else it needs."""
+
+    def configuration(self) -> dict[str, object]:
+        """All that decides the result besides seed and budget; a checkpoint of another configuration is refused."""
+        return {"card": self.card, **dataclasses.asdict(self)}

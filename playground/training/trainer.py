@@ -1,0 +1,212 @@
+"""One trainer for every recipe: time or step budget, checkpoint and resume, EMA, gradient clipping, cosine schedule."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from playground.errors import TrainingError
+from playground.training.data import Split
+from playground.training.recipes.base import Recipe
+
+CHECKPOINT_SECONDS = 120.0
+LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop: after `steps` (then a seed decides the weights exactly), or after `minutes` of training."""
+
+    minutes: float | None = None
+    steps: int | None = None
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The share used, 0..1."""
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        return min(1.0, seconds / 60 / (self.minutes or 20.0))
+
+
+class Trainer:
+    """Trains one recipe in one folder. The folder holds `checkpoint.pt`, `log.jsonl`; it can be stopped and run again."""
+
+    def __init__(
+        self, recipe: Recipe, train: Split, folder: Path, *, budget: Budget, seed: int = 0, device: torch.device | None = None
+    ) -> None:
+        self.recipe, self.budget, self.seed, self.folder = recipe, budget, seed, folder
+        self.device = device or torch.device("cpu")
+        self.train = train.to(self.device)
+        self.data_fingerprint = train.fingerprint()
+        self.step, self.seconds = 0, 0.0
+        torch.manual_seed(seed)
+        self.network = recipe.network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint_path.exists():
+            self._resume()
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def run(self, *, quiet: bool = False) -> nn.Module:
+        """Trains until the budget is used; returns the network with averaged weights.
+
+        Raises `TrainingError` when the loss is not a number (the last checkpoint stays) or the disk is full.
+        """
+        saved = logged = time.monotonic()
+        with tqdm(total=100, unit="%", disable=quiet, bar_format="{desc} {percentage:3.0f}% {postfix}") as bar:
+            while (progress := self.budget.progress(self.step, self.seconds)) < 1:
+                started = time.monotonic()
+                figures = self._step(progress)
+                now = time.monotonic()
+                self.seconds += now - started
+                if self.step % LOG_EVERY == 0:
+                    self._log(figures, LOG_EVERY * self.recipe.batch_size / (now - logged))
+                    logged = now
+                    bar.n = 100 * progress
+                    bar.set_description(f"{self.recipe.card} step {self.step}", refresh=False)
+                    bar.set_postfix({name: f"{float(value):.4g}" for name, value in figures.items()})
+                if now - saved > CHECKPOINT_SECONDS:
+                    self.save()
+                    saved = now
+        self.save()
+        return self.averaged()
+
+    def _step(self, progress: float) -> dict[str, Tensor]:
+        recipe = self.recipe
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * self._schedule(progress)
+        index = self._batch_index()
+        rng = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + self.step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss, figures = recipe.loss(self.network, self.train.pictures[index], self.train.labels[index], rng, progress)
+        self._check(loss, "loss")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_clip)
+        self._check(norm, "gradient")
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return {"loss": loss.detach(), **figures, "gradient": norm.detach()}
+
+    def _check(self, value: Tensor, what: str) -> None:
+        """Stops before a number that is none can reach the weights."""
+        if not math.isfinite(value.item()):
+            raise TrainingError(
+                f"The {what} of {self.recipe.card} is {value.item()} at step {self.step}.",
+                f"The last good weights are in {self.checkpoint_path}; train anew with a smaller --learning-rate.",
+            )
+
+    def _schedule(self, progress: float) -> float:
+        warmup = min(1.0, (self.step + 1) / self.recipe.warmup_steps)
+        return warmup * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def _batch_index(self) -> Tensor:
+        """The rows of this step: every epoch a new permutation that depends on seed and epoch alone, so a resume continues it."""
+        batches = max(1, len(self.train) // self.recipe.batch_size)
+        epoch, batch = divmod(self.step, batches)
+        if batch == 0 or not hasattr(self, "_order"):
+            order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self.seed * 7919 + epoch))
+            self._order = order.to(self.device)
+        return self._order[batch * self.recipe.batch_size : (batch + 1) * self.recipe.batch_size]
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def averaged(self) -> nn.Module:
+        """A network with the averaged weights, in evaluation mode."""
+        network = self.recipe.network().to(self.device)
+        network.load_state_dict(self.average)
+        return network.eval()
+
+    # -- disk -------------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Writes the checkpoint beside the last one, then replaces it, so that a full disk never costs the good one."""
+        part = self.checkpoint_path.with_suffix(".part")
+        try:
+            torch.save(self._state(), part)
+            os.replace(part, self.checkpoint_path)
+        except (OSError, RuntimeError) as error:
+            part.unlink(missing_ok=True)
+            raise TrainingError(
+                f"The checkpoint could not be written to {self.folder} ({error}).",
+                "Free some disk space and run the same command again; it goes on from the last good checkpoint.",
+            ) from error
+
+    def _state(self) -> dict[str, object]:
+        return {
+            "configuration": self.recipe.configuration(),
+            "data": self.data_fingerprint,
+            "seed": self.seed,
+            "step": self.step,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def _resume(self) -> None:
+        try:
+            state = torch.load(self.checkpoint_path, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise TrainingError(
+                f"{self.checkpoint_path} cannot be read ({error}).", "Delete it to start from the beginning."
+            ) from error
+        mine = {"configuration": self.recipe.configuration(), "data": self.data_fingerprint, "seed": self.seed}
+        for what, value in mine.items():
+            if state[what] != value:
+                raise TrainingError(
+                    f"{self.checkpoint_path} was made with another {what}: {_difference(state[what], value)}.",
+                    "Use the same one to go on, or another --runs folder (or --restart) to begin anew.",
+                )
+        self.network.load_state_dict(state["network"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def _log(self, figures: dict[str, Tensor], pictures_per_second: float) -> None:
+        line = {
+            "step": self.step,
+            "minutes": round(self.seconds / 60, 3),
+            "pictures_per_second": round(pictures_per_second, 1),
+            **{name: round(float(value), 5) for name, value in figures.items()},
+        }
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+
+def _difference(then: object, now: object) -> str:
+    if isinstance(then, dict) and isinstance(now, dict):
+        keys = [key for key in {*then, *now} if then.get(key) != now.get(key)]
+        return ", ".join(f"{key} was {then.get(key)!r} and is {now.get(key)!r}" for key in sorted(keys))
+    return f"it was {then!r} and is {now!r}"
+
+
+def read_log(folder: Path) -> Iterator[dict[str, float]]:
+    """The lines of a run's `log.jsonl`, oldest first."""
+    with (folder / "log.jsonl").open() as log:
+        for line in log:
+            yield json.loads(line)

@@ -1,0 +1,92 @@
+"""The page: `build(engine)` makes it, `serve(settings)` opens it. Only this package imports gradio and plotly."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from playground.settings import Settings
+
+# Read by gradio when it is imported: no telemetry, and no summary of all events after each one.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "200")
+os.environ.setdefault("GRADIO_SSR_MODE", "False")
+
+import gradio as gr
+
+from playground.engine import Engine, why
+from playground.errors import PlaygroundError
+from playground.families import FAMILIES
+from playground.ui.api import add_endpoints
+from playground.ui.panels import PRIVATE, Panel, family_tab
+from playground.ui.restore import restorer
+from playground.ui.routes import Routes
+from playground.ui.theme import theme
+from playground.ui.views import css, head, open_picture
+
+TITLE = "Latent Playground"
+TAGLINE = "Move a slider, walk through a latent space, see what a generative model makes of it."
+
+
+def build(engine: Engine) -> gr.Blocks:
+    """The whole page for one engine."""
+    cards = list((engine.cards or {}).values())
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 1800), fill_width=True) as page:
+        with gr.Row(elem_classes="lp-top"):
+            with gr.Column(scale=5, min_width=240):
+                gr.HTML(f'<header class="lp-head"><h1>{TITLE}</h1><p>{TAGLINE}</p></header>', js_on_load=None)
+            with gr.Column(scale=1, min_width=140):
+                first = next((card.id for card in cards if card.family in FAMILIES), "")
+                open_picture(card=first, max_bytes=engine.settings.max_upload_mb * 2**20)
+        notice = gr.Markdown("", visible=False, elem_classes="lp-notice", elem_id="notice")
+        panels: list[Panel] = []
+        with gr.Tabs(elem_id="families") as tabs:
+            for name, family in FAMILIES.items():
+                with gr.Tab(f"{family.look.glyph} {family.title}", id=name, elem_id=f"tab-{name}"):
+                    of_family = [card for card in cards if card.family == name]
+                    try:
+                        if not of_family:
+                            gr.Markdown(_no_cards(engine, family.title))
+                            continue
+                        panels += family_tab(engine, family, of_family)
+                        add_endpoints(engine, family, of_family)
+                    except PlaygroundError as error:
+                        gr.Markdown(f"**{family.title} is not available.** {why(error)}", elem_classes="lp-notice")
+        if panels:
+            restore, outputs = restorer(engine, panels, tabs, notice)
+            page.load(restore, None, outputs, queue=False, **PRIVATE)
+    page.queue(max_size=64, default_concurrency_limit=4)
+    return page
+
+
+def _no_cards(engine: Engine, title: str) -> str:
+    reason = engine.problem or f"No card of this family is listed in {engine.settings.weights_dir / 'models.toml'}."
+    return f"**There is no {title} here yet.** {reason}"
+
+
+def launch(page: gr.Blocks, engine: Engine, **options: Any) -> Any:
+    """Starts the page with all that it needs: routes, scripts, style, limits."""
+    return page.launch(
+        server_name=engine.settings.host,
+        server_port=engine.settings.port or None,
+        theme=theme(),
+        css=css(),
+        head=head(),
+        app_kwargs={"routes": Routes(engine).all()},
+        footer_links=["api"],
+        run_history=False,
+        ssr_mode=False,
+        show_error=True,
+        max_file_size=f"{engine.settings.max_upload_mb}mb",
+        **options,
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Opens the page and stays until it is stopped."""
+    import torch
+
+    torch.set_num_threads(settings.threads)
+    engine = Engine(settings)
+    launch(build(engine), engine)

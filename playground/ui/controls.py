@@ -1,0 +1,80 @@
+"""The only map from knobs to widgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from playground.knobs import KnobSpec
+from playground.ui.views import latent_picker
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What widgets need to know of the card beside the knob itself."""
+
+    panel: str
+    card: str
+    size: int
+    directions: Mapping[str, str] = field(default_factory=dict)
+    shelf: Mapping[str, Any] = field(default_factory=dict)
+
+
+def widget(spec: KnobSpec, default: Any, choices: Choices) -> tuple[gr.components.Component, gr.Button | None]:
+    """The widget of one knob, and the button that resets it (sliders bring their own)."""
+    name = f"{choices.panel}-{spec.name}"
+    common: dict[str, Any] = {"label": _label(spec), "info": spec.help, "elem_id": name}
+    if spec.widget in ("latent", "latents"):
+        return _picker(spec, default, choices), None
+    if spec.kind in ("int", "float") and spec.widget != "seed":
+        bounds = {"minimum": spec.minimum, "maximum": spec.maximum, "step": spec.step}
+        return gr.Slider(value=default, **bounds, **common, buttons=["reset"]), None
+    reset = gr.Button("↺ Reset", render=False)
+    common["buttons"] = [reset]
+    if spec.widget == "seed":
+        return gr.Number(value=default, precision=0, minimum=spec.minimum, maximum=spec.maximum, **common), reset
+    if spec.widget == "direction":
+        offered = [(words, value) for value, words in choices.directions.items()]
+        return gr.Dropdown(offered, value=default, **common), reset
+    if spec.kind == "choice":
+        return gr.Radio([(words, value) for value, words in spec.choices.items()], value=default, **common), reset
+    if spec.kind == "bool":
+        return gr.Checkbox(value=default, **common), reset
+    return gr.Textbox(value=default, **common), reset
+
+
+def _picker(spec: KnobSpec, default: Any, choices: Choices) -> gr.HTML:
+    several = spec.widget == "latents"
+    values = [str(item) for item in default] if several else [str(default)]
+    least, most = (spec.min_length or 1, spec.max_length or 4) if several else (1, 1)
+    return latent_picker(
+        values,
+        name=f"{choices.panel}-{spec.name}",
+        panel=choices.panel,
+        card=choices.card,
+        label=spec.label,
+        help=spec.help,
+        least=least,
+        most=most,
+        shelf=choices.shelf,
+        size=choices.size,
+    )
+
+
+def _label(spec: KnobSpec) -> str:
+    return f"{spec.label} ({spec.unit})" if spec.unit else spec.label
+
+
+def to_knob(spec: KnobSpec, value: Any) -> Any:
+    """What a widget holds, as the knob's value: a picker holds a list even where the knob is one latent."""
+    if spec.widget == "latent" and isinstance(value, Sequence) and not isinstance(value, str):
+        return value[0] if value else ""
+    return value
+
+
+def to_widget(spec: KnobSpec, value: Any) -> Any:
+    """The other way round."""
+    return [value] if spec.widget == "latent" else value

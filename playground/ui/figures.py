@@ -1,0 +1,66 @@
+"""Plots that are looked at rather than dragged, and numbers in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from playground.families.base import Look
+from playground.tasks.inside import DEAD_NATS
+
+GREY = "#80858d"
+FONT = "system-ui, sans-serif"
+
+
+def facts_words(facts: Mapping[str, Any]) -> list[str]:
+    """The few numbers of a sheet that stand in its caption, with their units."""
+    words = []
+    if "psnr_db" in facts:
+        words += [f"PSNR {facts['psnr_db']:.1f} dB", f"SSIM {facts['ssim']:.3f}"]
+    if "elbo_bits_per_dim" in facts:
+        dims = facts["dims"]
+        words.append(f"reconstruction {facts['reconstruction_nats']:.0f} nats + KL {facts['rate_nats']:.0f} nats")
+        words.append(f"= {facts['elbo_bits_per_dim']:.2f} bits/dim over {dims} pixels")
+        words.append(f"{facts['dead_dimensions']} of {len(facts['mu'])} dimensions dead")
+    return words
+
+
+def inside_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
+    """μ ± σ and KL of every latent dimension, by falling average KL; dead ones are grey."""
+    average = facts["average_kl_nats"]
+    order = sorted(range(len(average)), key=lambda index: -average[index])
+    names = [str(index + 1) for index in order]
+    colours = [GREY if average[index] < DEAD_NATS else look.colour for index in order]
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1, subplot_titles=("μ ± σ", "KL in nats"))
+    pick = {name: [facts[name][index] for index in order] for name in ("mu", "sigma", "kl_nats", "average_kl_nats")}
+    mean = go.Scatter(
+        x=names, y=pick["mu"], mode="markers", name="μ ± σ of this picture", marker={"color": colours, "size": 8},
+        error_y={"type": "data", "array": pick["sigma"], "color": GREY, "thickness": 1.5},
+        hovertemplate="dimension %{x}<br>μ %{y:.2f} ± %{error_y.array:.2f}<extra></extra>",
+    )  # fmt: skip
+    bars = go.Bar(
+        x=names, y=pick["kl_nats"], name="KL of this picture", marker={"color": colours},
+        hovertemplate="dimension %{x}<br>%{y:.2f} nats<extra></extra>",
+    )  # fmt: skip
+    line = go.Scatter(
+        x=names, y=pick["average_kl_nats"], mode="lines+markers", name="average over the training pictures",
+        line={"color": "#E69F00", "width": 2}, marker={"size": 4}, hovertemplate="average %{y:.2f} nats<extra></extra>",
+    )  # fmt: skip
+    figure.add_trace(mean, row=1, col=1)
+    figure.add_trace(bars, row=2, col=1)
+    figure.add_trace(line, row=2, col=1)
+    figure.update_xaxes(type="category", title_text="latent dimension, by falling average KL (grey: dead)", row=2, col=1)
+    figure.update_layout(
+        height=420,
+        margin={"l": 44, "r": 12, "t": 32, "b": 44},
+        font={"family": FONT, "size": 12, "color": GREY},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": 1.14, "x": 1, "xanchor": "right"},
+        bargap=0.25,
+    )
+    figure.update_yaxes(gridcolor="rgba(128,133,141,0.25)", zerolinecolor="rgba(128,133,141,0.5)")
+    return figure

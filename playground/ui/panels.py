@@ -1,0 +1,230 @@
+"""A family's tab: its introduction, then one panel a task, built from declarations alone."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from playground.cards import Card
+from playground.engine import Engine, why
+from playground.families import Model
+from playground.knobs import MAX_SEED, KnobSpec
+from playground.request import Request
+from playground.tasks import TASKS, Task
+from playground.ui.answers import kept
+from playground.ui.controls import Choices, to_knob, to_widget, widget
+from playground.ui.figures import inside_figure
+from playground.ui.views import map_view, sheet_view
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+PREVIEWS_PER_SECOND = 10
+
+
+@dataclass
+class Panel:
+    """One task of one family on the page: its knobs' widgets by name, and where the answer goes."""
+
+    family: type[Model]
+    task: type[Task]
+    card: gr.Dropdown
+    widgets: dict[str, gr.components.Component] = field(default_factory=dict)
+    specs: dict[str, KnobSpec] = field(default_factory=dict)
+    sheet: gr.HTML | None = None
+    plot: gr.Plot | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.family.family}-{self.task.name}"
+
+    @property
+    def inputs(self) -> dict[str, gr.components.Component]:
+        return {"card": self.card, **self.widgets}
+
+    @property
+    def outputs(self) -> list[gr.components.Component]:
+        return [part for part in (self.sheet, self.plot) if part is not None]
+
+    def request(self, engine: Engine, values: Mapping[str, Any]) -> Request:
+        """What the widgets ask for. Raises a `PlaygroundError` with a sentence."""
+        knobs = {name: to_knob(self.specs[name], value) for name, value in values.items() if name in self.specs}
+        return Request.build(values["card"], self.task.name, cards=engine.cards, **knobs)
+
+    def answers(self, engine: Engine, request: Request) -> Iterator[Any]:
+        """Previews at most ten times a second, then the kept answer, for `outputs`."""
+        shown = 0.0
+        for result in engine.stream(request):
+            finished = result.sheet.progress >= 1
+            if finished or result.timing.run_ms - shown > 1000 / PREVIEWS_PER_SECOND:
+                shown = result.timing.run_ms
+                value = kept(result)
+                if self.plot is None:
+                    yield value
+                else:
+                    yield value, inside_figure(result.sheet.facts, self.family.look)
+
+
+def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> list[Panel]:
+    """Builds the tab of a family inside the current `gr.Tab`; returns its panels."""
+    lead, _, rest = (inspect.getdoc(family) or "").partition("\n\n")
+    with gr.Accordion(f"{lead.replace(chr(10), ' ')} How it works", open=False, elem_classes="lp-intro"):
+        words = rest.replace("\n\n", "\0").replace("\n", " ").replace("\0", "\n\n")
+        gr.Markdown(f"{words}\n\n$${family.equation}$$", latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
+    default = cards[0]
+    card = gr.Dropdown(
+        [(entry.title, entry.id) for entry in cards], value=default.id, label="Model", visible=len(cards) > 1, elem_id=f"{family.family}-card"
+    )
+    model, panels = engine.model(default.id), []
+    with gr.Tabs(selected=f"{family.family}-{first_task(family)}", elem_id=f"{family.family}-tasks"):
+        for task in TASKS.values():
+            if task.name != "decode":
+                with gr.Tab(task.title, id=f"{family.family}-{task.name}", elem_id=f"tab-{family.family}-{task.name}") as tab:
+                    if (lack := task.missing(model)) is not None:
+                        gr.Markdown(f"{family.title} cannot {lack}: {task.title} is not a question it can answer.")
+                        continue
+                    panel = Panel(family, task, card)
+                    _build(panel, engine, default, model)
+                    tab.select(None, None, None, js=f"() => window.playground.shown('{panel.id}')", **PRIVATE)
+                    panels.append(panel)
+    return panels
+
+
+def first_task(family: type[Model]) -> str:
+    """The task that a family's tab opens with."""
+    return next(name for name, task in TASKS.items() if task.missing(family) is None)
+
+
+def _build(panel: Panel, engine: Engine, card: Card, model: Model) -> None:
+    panel.specs = {spec.name: spec for spec in panel.task.specs()}
+    panel.specs |= {spec.name: spec for spec in panel.family.Params.specs() if spec.stage is None or spec.stage in panel.task.stages}
+    choices = Choices(panel.id, card.id, model.image_size, model.directions(), _shelf(engine, card))
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=19, min_width=320, elem_classes="lp-result"):
+            place = _result(panel, card, model)
+        with gr.Column(scale=10, min_width=280, elem_classes="lp-knobs"):
+            gr.Markdown(panel.task.says, elem_classes="lp-says")
+            resets = _knobs(panel, card, choices)
+            buttons = _buttons(panel)
+    _connect(panel, engine, card, resets, buttons, place)
+
+
+def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
+    task, place = panel.task, None
+    view: dict[str, Any] = {
+        "panel": panel.id,
+        "task": task.name,
+        "title": task.title,
+        "view": task.view,
+        "names": ["card", *panel.specs],
+        "live": True,
+    }
+    if task.view == "map":
+        with gr.Row(elem_classes="lp-map-pair"):
+            with gr.Column(scale=3, min_width=160):
+                projection = str(panel.specs["projection"].default)
+                place = map_view(panel=panel.id, card=card.id, classes=model.classes, projection=projection)
+            with gr.Column(scale=2, min_width=140):
+                panel.sheet = sheet_view(**view)
+        return place
+    panel.sheet = sheet_view(**view)
+    if task.view == "inside":
+        panel.plot = gr.Plot(show_label=False, elem_id=f"{panel.id}-plot")
+    return place
+
+
+def _knobs(panel: Panel, card: Card, choices: Choices) -> dict[str, gr.Button]:
+    resets = {}
+    for name, spec in panel.specs.items():
+        panel.widgets[name], reset = widget(spec, default_of(spec, card), choices)
+        if reset is not None:
+            resets[name] = reset
+    return resets
+
+
+@dataclass
+class _Buttons:
+    random_seed: gr.Button | None
+    keep_seed: gr.Checkbox | None
+    reset_all: gr.Button
+    stop: gr.Button
+
+
+def _buttons(panel: Panel) -> _Buttons:
+    seeded = "seed" in panel.specs
+    with gr.Row(elem_classes="lp-buttons"):
+        random_seed = gr.Button("Random seed", variant="primary", size="sm", elem_id=f"{panel.id}-random") if seeded else None
+        reset_all = gr.Button("Reset all", size="sm", elem_id=f"{panel.id}-reset")
+        stop = gr.Button("Stop", size="sm", elem_id=f"{panel.id}-stop")
+    note = "Random seed and Reset all leave the seed alone."
+    keep_seed = gr.Checkbox(False, label="Keep seed", info=note, elem_id=f"{panel.id}-keep") if seeded else None
+    return _Buttons(random_seed, keep_seed, reset_all, stop)
+
+
+def _connect(
+    panel: Panel, engine: Engine, card: Card, resets: Mapping[str, gr.Button], buttons: _Buttons, place: gr.HTML | None
+) -> None:
+    assert panel.sheet is not None
+    inputs = list(panel.inputs.values())
+    push = f"(...values) => window.playground.push('{panel.id}', values)"
+    for component in panel.inputs.values():
+        component.change(None, inputs, None, js=push, **PRIVATE)
+
+    def keep(**values: Any) -> Iterator[Any]:
+        try:
+            yield from panel.answers(engine, panel.request(engine, values))
+        except Exception as error:
+            raise gr.Error(why(error), print_exception=False) from error
+
+    made = panel.sheet.settle(keep, inputs_kwargs=panel.inputs, outputs=panel.outputs, trigger_mode="always_last", concurrency_limit=4, **PRIVATE)
+    buttons.stop.click(None, None, None, cancels=[made], queue=False, **PRIVATE)
+    _connect_resets(panel, card, resets, buttons)
+    if place is not None:
+        place.select(_walked, None, [panel.widgets["x"], panel.widgets["y"]], queue=False, **PRIVATE)
+
+
+def _walked(event: gr.EventData) -> tuple[float, float]:
+    """Where the map was let go; whatever a browser sends, a place on the map."""
+    place = []
+    for name in ("x", "y"):
+        value = event._data.get(name, 0.0) if isinstance(event._data, dict) else 0.0
+        number = float(value) if isinstance(value, (int, float)) and value == value else 0.0
+        place.append(round(min(1.2, max(-1.2, number)), 2))
+    return place[0], place[1]
+
+
+def _connect_resets(panel: Panel, card: Card, resets: Mapping[str, gr.Button], buttons: _Buttons) -> None:
+    defaults = {name: to_widget(spec, default_of(spec, card)) for name, spec in panel.specs.items()}
+
+    def back_to(name: str) -> Any:
+        return lambda: defaults[name]
+
+    for name, button in resets.items():
+        button.click(back_to(name), None, panel.widgets[name], queue=False, **PRIVATE)
+
+    def reset_all(keep_seed: bool = False) -> list[Any]:
+        return [gr.skip() if keep_seed and name == "seed" else value for name, value in defaults.items()]
+
+    kept_seed = [] if buttons.keep_seed is None else [buttons.keep_seed]
+    buttons.reset_all.click(reset_all, kept_seed, [panel.widgets[name] for name in defaults], queue=False, **PRIVATE)
+    if buttons.random_seed is not None:
+
+        def draw(keep_seed: bool) -> Any:
+            return gr.skip() if keep_seed else random.randint(0, MAX_SEED)
+
+        buttons.random_seed.click(draw, buttons.keep_seed, panel.widgets["seed"], queue=False, **PRIVATE)
+
+
+def default_of(spec: KnobSpec, card: Card) -> Any:
+    """A knob's default: the card's, else the declaration's."""
+    return card.defaults.get(spec.name, spec.default)
+
+
+def _shelf(engine: Engine, card: Card) -> dict[str, Any]:
+    shelf = engine.shelf(card.dataset)
+    indices = shelf.gallery()
+    names = {str(index): shelf.classes[shelf.labels[index]] for index in range(len(shelf.labels))}
+    return {"indices": indices, "columns": len(shelf.classes), "names": {str(i): names[str(i)] for i in indices}}

@@ -1,0 +1,274 @@
+// The page's own code: live pictures on canvases. Loaded once in <head>; each custom component calls one `mount…` function.
+(() => {
+  const MAX_IN_FLIGHT = 4; // more only queues on the server; fewer stalls on a slow line
+  const SETTLE_MS = 300; // a knob that rests this long is kept: link, PNG, Python
+  const LIVE = "playground/live", SOURCE = "playground/source.png", ANIMATION = "playground/animation", PICTURE = "playground/picture.png";
+
+  const playground = (window.playground = { panels: {}, latencies: [] });
+  const $ = (root, selector) => root.querySelector(selector);
+  const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+  const toQuery = (names, values) => {
+    const query = new URLSearchParams();
+    names.forEach((name, index) => {
+      const value = values[index];
+      for (const item of Array.isArray(value) ? value : [value]) if (item !== null && item !== undefined) query.append(name, item);
+    });
+    return query.toString();
+  };
+
+  const say = (text) => { // spoken by screen readers, shown for a moment
+    const box = document.getElementById("lp-say") || Object.assign(document.body.appendChild(document.createElement("div")), { id: "lp-say", role: "status" });
+    box.textContent = text;
+    box.classList.add("lp-on");
+    clearTimeout(say.timer);
+    say.timer = setTimeout(() => box.classList.remove("lp-on"), 4000);
+  };
+  playground.say = say;
+
+  // ---- a panel: knobs on one side, pictures on the other ----------------------------------------------------------
+  class Panel {
+    constructor(element, props, settle, watch) {
+      Object.assign(this, { element, props, settle, inFlight: 0, sequence: 0, shown: 0, selected: 0, want: null, dirty: false });
+      this.canvas = $(element, ".lp-stage canvas");
+      this.strip = $(element, ".lp-strip canvas");
+      this.scrub = $(element, ".lp-scrub");
+      this.caption = $(element, ".lp-caption");
+      this.bind();
+      watch("value", () => this.keep());
+      new ResizeObserver(() => this.draw()).observe($(element, ".lp-stage"));
+      playground.panels[props.panel] = this;
+      if (props.value && props.value.query) this.keep();
+      else if (!playground.restoring || playground.restoring !== props.panel) settle();
+    }
+
+    bind() {
+      this.scrub.addEventListener("input", () => this.select(+this.scrub.value));
+      const pick = (event) => { const cell = this.cellAt(event); if (cell >= 0) this.select(cell); };
+      this.canvas.addEventListener("pointerdown", pick);
+      this.canvas.addEventListener("pointermove", (event) => { if (event.buttons && this.isGrid) pick(event); });
+      this.canvas.addEventListener("keydown", (event) => this.arrow(event));
+      for (const type of ["pointerdown", "pointermove"])
+        this.strip.addEventListener(type, (event) => { if (type === "pointerdown" || event.buttons) this.select(this.stripCell(event)); });
+      $(this.element, ".lp-play").addEventListener("click", () => this.play());
+      for (const button of this.element.querySelectorAll("[data-save]")) button.addEventListener("click", () => this.save(button.dataset.save));
+    }
+
+    // -- live: latest wins ------------------------------------------------------------------------------------------
+    push(values) {
+      const query = toQuery(["task", ...this.props.names], [this.props.task, ...values]);
+      this.values = values;
+      this.map?.moveTo(values, this.props.names);
+      if (query === this.lastQuery) return;
+      this.lastQuery = query;
+      this.dirty = true;
+      if (this.props.live) { this.want = { query, since: performance.now() }; this.pump(); }
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => { this.dirty = false; this.settle(); }, SETTLE_MS);
+    }
+
+    pump() {
+      while (this.inFlight < MAX_IN_FLIGHT && this.want) {
+        const { query, since } = this.want, order = ++this.sequence;
+        this.want = null;
+        this.inFlight++;
+        this.ask(query, order, since).catch(() => order > this.shown && this.complain("The page's server does not answer. Check the connection and move a knob."))
+          .finally(() => { this.inFlight--; this.pump(); });
+      }
+    }
+
+    async ask(query, order, since) {
+      const answer = await fetch(`${LIVE}?${query}`);
+      if (!answer.ok) { if (order > this.shown) { this.shown = order; this.complain(await answer.text()); } return; }
+      const about = JSON.parse(decodeURIComponent(answer.headers.get("x-sheet")));
+      const bitmap = await createImageBitmap(await answer.blob());
+      if (order <= this.shown) return;
+      this.shown = order;
+      this.show(bitmap, about);
+      playground.latencies.push(performance.now() - since);
+    }
+
+    // -- kept: the recipe, the link, the PNG ------------------------------------------------------------------------
+    async keep() {
+      const value = this.props.value;
+      if (!value || !value.png) { if (value && value.settle) this.settle(); return; }
+      if (this.dirty) return;
+      const done = value.about.progress >= 1;
+      $(this.element, ".lp-bar i").style.width = done ? "0" : `${100 * value.about.progress}%`;
+      const bitmap = await createImageBitmap(await (await fetch(value.png)).blob());
+      if (this.dirty) return;
+      this.kept = value;
+      this.values = this.props.names.map((name) => value.values[name]);
+      this.show(bitmap, value.about);
+      if (!done) return;
+      $(this.element, ".lp-python").textContent = value.python;
+      if (this.visible) this.address();
+    }
+
+    get visible() { return this.element.offsetParent !== null; }
+    address() { if (this.kept) history.replaceState(null, "", `?${this.kept.query}`); }
+    complain(text) { this.caption.textContent = text; this.caption.classList.add("lp-error"); }
+
+    // -- drawing ----------------------------------------------------------------------------------------------------
+    show(bitmap, about) {
+      Object.assign(this, { bitmap, about });
+      this.selected = clamp(this.selected, 0, about.count - 1);
+      if (this.fresh !== about.count) { // a new number of pictures: a film opens on its middle
+        this.fresh = about.count;
+        this.selected = this.props.view === "film" && !this.isGrid ? about.count >> 1 : 0;
+      }
+      this.element.firstElementChild.classList.toggle("lp-is-grid", this.isGrid);
+      this.scrub.max = about.count - 1;
+      this.scrub.value = this.selected;
+      this.draw();
+      this.describe();
+    }
+
+    get rows() { return Math.ceil(this.about.count / this.about.columns); }
+    get isGrid() { return this.props.view !== "film" || (this.about && this.rows > 1); }
+
+    draw() {
+      if (!this.bitmap) return;
+      const { size, count, columns } = this.about, stage = $(this.element, ".lp-stage");
+      const cells = this.isGrid ? [...Array(count).keys()] : [this.selected];
+      const across = this.isGrid ? columns : 1, down = this.isGrid ? this.rows : 1;
+      this.cell = this.paint(this.canvas, cells, across, down, stage.clientWidth, stage.clientHeight, size);
+      if (!this.isGrid) {
+        const factor = Math.max(1, Math.min(3, Math.floor($(this.element, ".lp-strip").clientWidth / (count * (size + 2)))));
+        this.stripCellWidth = this.paint(this.strip, [...Array(count).keys()], count, 1, count * (size * factor + 2), size * factor, size);
+      }
+    }
+
+    paint(canvas, cells, across, down, width, height, size) {
+      const ratio = devicePixelRatio || 1, gap = cells.length > 1 ? 2 : 0;
+      const room = Math.min((width - gap * (across - 1)) / across, (height - gap * (down - 1)) / down);
+      const factor = Math.max(1, Math.floor(room * ratio / size)), cell = size * factor, space = Math.round(gap * ratio);
+      canvas.width = across * cell + space * (across - 1);
+      canvas.height = down * cell + space * (down - 1);
+      canvas.style.width = `${canvas.width / ratio}px`;
+      canvas.style.height = `${canvas.height / ratio}px`;
+      const context = canvas.getContext("2d");
+      context.imageSmoothingEnabled = false;
+      cells.forEach((index, place) => {
+        const x = (place % across) * (cell + space), y = Math.floor(place / across) * (cell + space);
+        context.drawImage(this.bitmap, (index % this.about.columns) * size, Math.floor(index / this.about.columns) * size, size, size, x, y, cell, cell);
+        if (index === this.selected && cells.length > 1 && (canvas === this.strip || this.touched)) {
+          context.strokeStyle = "#fff"; context.lineWidth = 4 * ratio; context.strokeRect(x + ratio, y + ratio, cell - 2 * ratio, cell - 2 * ratio);
+          context.strokeStyle = getComputedStyle(this.element).getPropertyValue("--lp-accent"); context.lineWidth = 2 * ratio; context.strokeRect(x + ratio, y + ratio, cell - 2 * ratio, cell - 2 * ratio);
+        }
+      });
+      return (cell + space) / ratio;
+    }
+
+    describe() {
+      const { labels, count, facts, ms } = this.about;
+      const label = labels[this.selected] || "";
+      const words = this.isGrid && !this.touched ? [`${count} picture${count > 1 ? "s" : ""}`] : [`${label}`];
+      this.caption.classList.remove("lp-error");
+      this.caption.textContent = [...words, ...facts, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`].join("  ·  ");
+      this.canvas.setAttribute("aria-label", `${this.props.title}: ${this.isGrid ? `${count} pictures, ${label} selected` : label}`);
+      this.scrub.setAttribute("aria-valuetext", label);
+    }
+
+    select(index) {
+      if (!this.about) return;
+      this.selected = clamp(index, 0, this.about.count - 1);
+      this.touched = true;
+      this.scrub.value = this.selected;
+      this.draw();
+      this.describe();
+    }
+
+    cellAt(event) {
+      if (!this.about || !this.isGrid) return -1;
+      const box = this.canvas.getBoundingClientRect();
+      const column = Math.floor((event.clientX - box.left) / this.cell), row = Math.floor((event.clientY - box.top) / this.cell);
+      return clamp(column, 0, this.about.columns - 1) + clamp(row, 0, this.rows - 1) * this.about.columns;
+    }
+    stripCell(event) { return Math.floor((event.clientX - this.strip.getBoundingClientRect().left) / this.stripCellWidth); }
+
+    arrow(event) {
+      const columns = this.isGrid ? this.about.columns : 1;
+      const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+      if (move === undefined || !this.about) return;
+      event.preventDefault();
+      this.select(this.selected + move);
+    }
+
+    play() {
+      const button = $(this.element, ".lp-play"), stop = () => { clearInterval(this.playing); this.playing = null; button.textContent = "▶ Play"; };
+      if (this.playing) return stop();
+      let direction = 1;
+      if (this.selected === this.about.count - 1) this.select(0);
+      if (calm()) return say("Motion is switched off on this device; use the scrubber.");
+      button.textContent = "■ Pause";
+      this.playing = setInterval(() => {
+        if (!this.visible) return stop();
+        if (this.selected + direction < 0 || this.selected + direction >= this.about.count) direction = -direction;
+        this.select(this.selected + direction);
+      }, Math.max(40, 2400 / this.about.count));
+    }
+
+    // -- taking it away ---------------------------------------------------------------------------------------------
+    save(what) {
+      const kept = this.kept;
+      if (!kept) return say("Nothing has been made yet.");
+      const name = `${kept.card}-${this.props.task}`;
+      if (what === "png") return download(kept.png, `${name}.png`);
+      if (what === "large") return download(`${PICTURE}?scale=8&${kept.query}`, `${name}-large.png`);
+      if (what === "cell") return kept.cells[this.selected] ? download(`${PICTURE}?scale=1&${kept.cells[this.selected]}`, `${name}-${this.selected + 1}.png`) : say("This picture has no latent of its own; save the sheet.");
+      if (what === "link") return copy(location.href.split("?")[0] + `?${kept.query}`, "Link copied.");
+      if (what === "python") return copy(kept.python, "Python copied.");
+      return download(`${ANIMATION}?format=${what}&${kept.query}`, `${name}.${what}`);
+    }
+  }
+
+  const download = (url, name) => Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  const copy = async (text, done) => {
+    try { await navigator.clipboard.writeText(text); say(done); }
+    catch { say("The browser does not allow copying here; open Python below and copy by hand."); }
+  };
+
+  playground.mount = (element, props, settle, watch) => new Panel(element, props, settle, watch);
+  playground.push = (panel, values) => playground.panels[panel]?.push(values);
+  playground.shown = (panel) => playground.panels[panel]?.address();
+  const asked = new URLSearchParams(location.search);
+  playground.restoring = asked.get("card") ? `${asked.get("card").split("-")[0]}-${asked.get("task")}` : null;
+
+  // ---- open a picture: one with a recipe restores the page, any other goes where the eye is --------------------------
+  const send = async (file, panel, alwaysPicture) => {
+    const about = playground.limits;
+    if (file.size > about.bytes) return { error: `${file.name} has ${(file.size / 2 ** 20).toFixed(1)} MiB. Hand in a picture of at most ${about.bytes / 2 ** 20} MiB.` };
+    try {
+      const card = playground.panels[panel]?.kept?.card || about.card;
+      const answer = await fetch(`playground/open?card=${encodeURIComponent(card)}${alwaysPicture ? "&as=picture" : ""}`, { method: "POST", body: file });
+      return await answer.json();
+    } catch { return { error: "The file could not be sent. Check the connection and try again." }; }
+  };
+  playground.send = send;
+
+  playground.open = async (file) => {
+    const shown = Object.values(playground.panels).find((panel) => panel.visible);
+    const answer = await send(file, shown?.props.panel);
+    if (answer.query) { location.search = `?${answer.query}`; return; }
+    if (answer.latent && shown?.picker) { shown.picker.put(answer.latent); say("The picture is in."); return; }
+    say(answer.error || "That picture holds no recipe of this page. Open it in Reconstruct, Traverse or Interpolate to use it as a picture.");
+  };
+  addEventListener("dragover", (event) => { if (event.dataTransfer?.types.includes("Files")) { event.preventDefault(); document.body.classList.add("lp-drop"); } });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("lp-drop"); });
+  addEventListener("drop", (event) => {
+    document.body.classList.remove("lp-drop");
+    if (!event.dataTransfer?.files.length) return;
+    event.preventDefault();
+    playground.open(event.dataTransfer.files[0]);
+  });
+  playground.mountOpen = (element, props) => {
+    playground.limits = props.value;
+    const input = $(element, "input");
+    $(element, "button").addEventListener("click", () => input.click());
+    input.addEventListener("change", () => { if (input.files[0]) playground.open(input.files[0]); input.value = ""; });
+  };
+  playground.sourceUrl = (card, latent) => `${SOURCE}?${new URLSearchParams({ card, latent })}`;
+  playground.helpers = { $, say, clamp, copy };
+})();

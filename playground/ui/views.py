@@ -1,0 +1,157 @@
+"""Our own components: the sheet of pictures, the latent picker, the map, and the button that opens a picture.
+
+Each is a `gr.HTML` whose behaviour is in `static/*.js`; Python only says what is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+STATIC = Path(__file__).parent / "static"
+SCRIPTS = ("playground.js", "picker.js", "map.js")
+
+_SHEET = """
+<figure class="lp-sheet" data-view="{view}">
+  <div class="lp-stage"><canvas width="28" height="28" tabindex="0" role="img" aria-label="{title}: pictures are on their way"></canvas></div>
+  <div class="lp-bar"><i></i></div>
+  <div class="lp-film">
+    <div class="lp-strip"><canvas width="28" height="28" aria-hidden="true"></canvas></div>
+    <div class="lp-scrubber"><button type="button" class="lp-button lp-play">▶ Play</button>
+      <input type="range" class="lp-scrub" min="0" max="1" value="0" step="1" aria-label="Frame of {title}"></div>
+  </div>
+  <figcaption class="lp-caption">…</figcaption>
+  <div class="lp-actions">{buttons}</div>
+  <details class="lp-code"><summary>Python that makes this</summary><pre class="lp-python" tabindex="0"></pre></details>
+</figure>
+"""
+_SAVES = {
+    "png": "PNG",
+    "large": "Large PNG",
+    "cell": "This picture",
+    "webp": "WebP",
+    "gif": "GIF",
+    "mp4": "MP4",
+    "link": "Copy link",
+    "python": "Copy as Python",
+}
+_ANIMATIONS = ("webp", "gif", "mp4")
+
+
+def _script(call: str, *events: str) -> str:
+    """The component's start: our scripts are in <head>, which may load after the component."""
+    named = ", ".join(f"() => trigger('{event}')" for event in events)
+    return f"const start = () => window.playground?.ready ? playground.{call} : setTimeout(start, 20); start(); /* {named} */"
+
+
+def sheet_view(*, panel: str, task: str, title: str, view: str, names: Sequence[str], live: bool) -> gr.HTML:
+    """Pictures on a canvas; fires `settle` when its knobs have come to rest.
+
+    `names` are the knobs in the order that live requests and events give them.
+    """
+    saves = [name for name in _SAVES if view == "film" or name not in _ANIMATIONS]
+    buttons = "".join(f'<button type="button" class="lp-button" data-save="{name}">{_SAVES[name]}</button>' for name in saves)
+    return gr.HTML(
+        {},
+        html_template=_SHEET.format(view=view, title=title, buttons=buttons),
+        js_on_load=_script("mount(element, props, () => trigger('settle'), watch)", "settle"),
+        elem_id=f"{panel}-sheet",
+        panel=panel,
+        task=task,
+        title=title,
+        view=view,
+        names=list(names),
+        live=live,
+    )
+
+
+_PICKER = """
+<div class="lp-picker">
+  <p class="lp-label">{label}</p>
+  <p class="lp-help">{help}</p>
+  <div class="lp-slots" role="group" aria-label="{label}"></div>
+  <div class="lp-row lp-several"><button type="button" class="lp-button lp-add">Add an end</button>
+    <button type="button" class="lp-button lp-remove">Take it away</button></div>
+  <div class="lp-gallery" tabindex="0" role="group" aria-label="Test pictures, a column a class. Arrow keys choose.">
+    <img src="playground/gallery.png?card={card}" alt="Test pictures"><div class="lp-mark" hidden></div></div>
+  <div class="lp-row">
+    <button type="button" class="lp-button lp-dice">Random seed</button>
+    <input class="lp-seed" inputmode="numeric" placeholder="seed" aria-label="Seed of {label}">
+    <button type="button" class="lp-button lp-upload">Upload…</button>
+    <button type="button" class="lp-button lp-draw">Draw…</button>
+    <input type="file" accept="image/*" hidden aria-label="Picture file">
+  </div>
+  <dialog aria-label="Draw a picture">
+    <p class="lp-label">Draw in light on dark, about as large as the frame</p>
+    <canvas width="336" height="336"></canvas>
+    <div class="lp-row">
+      <label class="lp-help">Shade <input type="color" class="lp-shade" value="#d0d0d0"></label>
+      <label class="lp-help">Brush <input type="range" class="lp-brush" min="10" max="96" value="40"></label>
+    </div>
+    <div class="lp-row"><button type="button" class="lp-button lp-use">Use it</button>
+      <button type="button" class="lp-button lp-clear">Clear</button><button type="button" class="lp-button lp-cancel">Cancel</button></div>
+  </dialog>
+</div>
+"""
+
+
+def latent_picker(
+    value: Sequence[str], *, name: str, panel: str, card: str, label: str, help: str, least: int, most: int, shelf: Mapping[str, Any], size: int
+) -> gr.HTML:
+    """Chooses one latent or several. The value is a list of recipes, as `playground.latent.Latent` reads them."""
+    return gr.HTML(
+        list(value),
+        html_template=_PICKER.format(label=label, help=help, card=card),
+        js_on_load=_script("mountPicker(element, props, () => trigger('change'), watch)", "change"),
+        elem_id=name,
+        panel=panel,
+        card=card,
+        least=least,
+        most=most,
+        shelf=dict(shelf),
+        size=size,
+    )
+
+
+_MAP = """
+<div class="lp-map"><canvas width="400" height="400" tabindex="0" role="application" aria-label="Map of the latent space"></canvas>
+<div class="lp-tip" hidden><i></i><span></span></div><div class="lp-legend"></div></div>
+"""
+
+
+def map_view(*, panel: str, card: str, classes: Sequence[str], projection: str) -> gr.HTML:
+    """Encoded test pictures as dots; the place under the finger is decoded at once. Fires `select` with x and y when let go."""
+    return gr.HTML(
+        {},
+        html_template=_MAP,
+        js_on_load=_script("mountMap(element, props, (place) => trigger('select', place))", "select"),
+        elem_id=f"{panel}-map",
+        panel=panel,
+        card=card,
+        classes=list(classes),
+        projection=projection,
+    )
+
+
+def open_picture(*, card: str, max_bytes: int) -> gr.HTML:
+    """The button that opens a picture; the same happens to a file dropped anywhere on the page."""
+    return gr.HTML(
+        {"card": card, "bytes": max_bytes},
+        html_template='<div class="lp-open"><button type="button" class="lp-button" title="A PNG made here restores its page">'
+        'Open a picture…</button><input type="file" accept="image/*" hidden aria-label="Picture file"></div>',
+        js_on_load=_script("mountOpen(element, props)"),
+    )
+
+
+def head() -> str:
+    """The scripts, in one tag."""
+    code = "\n".join((STATIC / name).read_text() for name in SCRIPTS)
+    return f"<script>{code}\nwindow.playground.ready = true;</script>"
+
+
+def css() -> str:
+    """The style sheet."""
+    return (STATIC / "playground.css").read_text()
