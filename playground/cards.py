@@ -1,14 +1,34 @@
-"""TEMPORARY stand-in."""
+"""Cards: which weights there are. Reads and checks `weights/models.toml`."""
+
 from __future__ import annotations
-import tomllib
+
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
 from playground.errors import BadWeights, UnknownCard
 from playground.settings import PROJECT
 
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib  # type: ignore[no-redef,unused-ignore]
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
+_ID = re.compile(r"[a-z0-9]+(-[a-z0-9.]+)+")
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+
+
 @dataclass(frozen=True)
 class Card:
+    """One entry of the manifest: a family, its files with their sha256 (64 hex digits), and where they come from."""
+
     id: str
     family: str
     title: str
@@ -18,23 +38,108 @@ class Card:
     license: str = ""
     paper: str = ""
     dataset: str = ""
-    defaults: Mapping[str, object] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
     @property
     def weights_sha256(self) -> str:
-        return self.files["model.safetensors"]
+        """The hash of `model.safetensors`; empty for a card without one."""
+        return self.files.get("model.safetensors", "")
+
 
 def read_cards(manifest: Path) -> dict[str, Card]:
+    """All cards of a manifest, in its order. Raises `BadWeights` naming the entry and the field of the first defect."""
+    remedy = f"Mend {manifest.name}, or restore it: git checkout -- weights/{manifest.name}."
     try:
-        data = tomllib.loads(manifest.read_text())
+        entries = tomllib.loads(manifest.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadWeights(f"{manifest} is missing.", "Restore it.") from error
-    return {k: Card(id=k, **{**v, "files": {n: h.removeprefix("sha256:") for n, h in v["files"].items()}}) for k, v in data.items()}
+        raise BadWeights(f"The list of models {manifest} cannot be read ({error.strerror}).", remedy) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadWeights(f"The list of models {manifest} is not TOML ({error}).", remedy) from error
+    try:
+        return {card_id: _card(card_id, entry) for card_id, entry in entries.items()}
+    except ValueError as error:
+        raise BadWeights(f"The list of models {manifest.name} has a defect: {error}.", remedy) from error
 
-def find_card(cards, card_id):
+
+@lru_cache(maxsize=8)
+def bundled_cards(weights_dir: Path = PROJECT / "weights") -> Mapping[str, Card]:
+    """The cards that come with the project. Raises `BadWeights` when the folder is not there."""
+    return read_cards(weights_dir / "models.toml")
+
+
+def find_card(cards: Mapping[str, Card], card_id: str) -> Card:
+    """The card of that id. Raises `UnknownCard` naming those there are."""
     if card_id not in cards:
-        raise UnknownCard(f"There is no card called {card_id!r}.", f"There are: {', '.join(cards)}.")
+        raise UnknownCard(f"There is no card called {str(card_id)[:60]!r}.", f"There are: {', '.join(cards) or 'none'}.")
     return cards[card_id]
 
-def bundled_cards(folder: Path = PROJECT / "weights"):
-    return read_cards(folder / "models.toml")
-def write_hashes(*a): ...
+
+def file_sha256(path: Path) -> str:
+    """64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_hashes(manifest: Path, card_id: str, names: list[str]) -> None:
+    """Records the sha256 of a card's files in its `[card.files]` table; the rest of the manifest stays as it is.
+
+    The files are `names` in the folder beside the manifest. Raises `UnknownCard` when the card has no entry yet.
+    """
+    text = manifest.read_text(encoding="utf-8")
+    if card_id not in tomllib.loads(text):
+        raise UnknownCard(f"{manifest} has no entry [{card_id}].", "Add one with family, title, license and dataset.")
+    rows = "".join(f'"{name}" = "sha256:{file_sha256(manifest.parent / card_id / name)}"\n' for name in sorted(names))
+    table, header = f"[{card_id}.files]\n{rows}", re.escape(f"[{card_id}.files]")
+    found = re.search(rf"^{header}\n(?:(?!\[|\n).*\n?)*", text, re.MULTILINE)
+    if found:
+        text = text[: found.start()] + table + text[found.end() :]
+    else:
+        entry = re.search(rf"^\[{re.escape(card_id)}\]\n(?:(?!\[).*\n?)*", text, re.MULTILINE)
+        place = entry.end() if entry else len(text)
+        text = text[:place].rstrip("\n") + "\n" + table + "\n" + text[place:]
+    manifest.write_text(text, encoding="utf-8")
+    bundled_cards.cache_clear()
+
+
+def _card(card_id: str, entry: Any) -> Card:
+    where = f"[{card_id}]"
+    if not _ID.fullmatch(card_id):
+        raise ValueError(f"{where} is not named family-dataset-size in small letters")
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where} is not a table")
+    known = {"family": str, "title": str, "files": dict, "repo": str, "revision": str, "license": str, "paper": str, "dataset": str, "defaults": dict}
+    for name, value in entry.items():
+        if name not in known:
+            raise ValueError(f"{where} has an unknown field {name!r}")
+        if not isinstance(value, known[name]):
+            raise ValueError(f"{name} of {where} is not a {known[name].__name__}")
+    for name in ("family", "title", "files"):
+        if not entry.get(name):
+            raise ValueError(f"{where} has no {name}")
+    _check_source(where, entry)
+    files = {name: _check_file(where, name, value) for name, value in entry["files"].items()}
+    return Card(**{**entry, "id": card_id, "files": files})
+
+
+def _check_source(where: str, entry: Mapping[str, Any]) -> None:
+    repo, revision = entry.get("repo"), entry.get("revision")
+    if repo is not None and not _REPO.fullmatch(repo):
+        raise ValueError(f"repo of {where} is not owner/name")
+    if (repo is None) != (revision is None):
+        raise ValueError(f"{where} needs both repo and revision, or neither")
+    if revision is not None and not _COMMIT.fullmatch(revision):
+        raise ValueError(f"revision of {where} is not a commit of 40 hex digits")
+
+
+def _check_file(where: str, name: str, value: Any) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or len(path.parts) != 1:
+        raise ValueError(f"file {name!r} of {where} is not a plain file name")
+    if path.suffix in PICKLES:
+        raise ValueError(f"file {name!r} of {where} may hold a pickle, which can run code; only safetensors are loaded")
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ValueError(f"file {name!r} of {where} needs a hash, sha256: and 64 hex digits")
+    return value.removeprefix("sha256:")

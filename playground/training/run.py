@@ -21,6 +21,8 @@ from playground.training.recipes.vae import VAERecipe
 from playground.training.trainer import Budget, Trainer
 
 SHELF = "pictures-fashion-28"
+UNHASHED = ("README.md", "metrics.json")
+"""Words about the weights may change; the weights may not."""
 
 RECIPES: dict[str, type[Recipe]] = {recipe.card: recipe for recipe in (VAERecipe, ClassifierRecipe)}
 
@@ -57,14 +59,15 @@ class TrainingRun:
         network = trainer.run()
         folder = self.weights / self.card
         recipe.export(network, folder, train, test, self.facts(trainer))
-        write_hashes(self.weights / "models.toml", self.card, folder)
-        self._write_shelf(test)
-        return folder
-
-    def _write_shelf(self, test: Split) -> None:
+        self._record(self.card)
         if not (self.weights / SHELF).exists():
             write_shelf(test, self.weights / SHELF)
-            write_hashes(self.weights / "models.toml", SHELF, self.weights / SHELF)
+            self._record(SHELF)
+        return folder
+
+    def _record(self, card: str) -> None:
+        names = [path.name for path in (self.weights / card).iterdir() if path.name not in UNHASHED]
+        write_hashes(self.weights / "models.toml", card, names)
 
     def recipe(self) -> Recipe:
         """The card's recipe with the command line's changes."""

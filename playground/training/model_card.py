@@ -1,0 +1,143 @@
+"""The words around the figures: a card's README.md, and the table of all cards in the project's README."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from playground.cards import Card, bundled_cards
+from playground.families import FAMILIES
+
+MEANING = {
+    "elbo_bits_per_dim": "−ELBO of 8-bit pixels at native 28×28, discretised likelihood, bits/dim (lower is better)",
+    "bits_per_dim": "−log₂ p(x) per pixel, (255x + u)/256 dequantisation, bits/dim (lower is better)",
+    "reconstruction_psnr_db": "reconstruction PSNR, dB",
+    "reconstruction_ssim": "reconstruction SSIM",
+    "classifier_fd": "Fréchet distance to the test pictures in classifier features",
+    "classifier_fd_floor": "the same for training pictures: the floor",
+    "classifier_kid": "kernel distance (KID) in classifier features",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "parameters": "parameters",
+    "bytes": "bytes of model.safetensors",
+    "gflop_per_picture": "GFLOP to decode one picture",
+    "ms_per_picture": "milliseconds to decode one picture, median",
+}
+"""What each name of `metrics.json` means."""
+
+_OPENING = "<!-- figures -->"
+_CLOSING = "<!-- /figures -->"
+
+
+def write_model_card(
+    card: Card, folder: Path, figures: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any], class_share: Mapping[str, float]
+) -> None:
+    """Writes `README.md` beside the weights, in the Hub's form: metadata, figures with their command, training, limits."""
+    training = json.loads((folder / "config.json").read_text()).get("training", {})
+    any_figure = next(iter(figures.values()))
+    knobs = ", ".join(f"{name} = {value}" for name, value in params.items())
+    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in class_share.items())
+    rows = "\n".join(f"| `{name}` | {MEANING.get(name, name)} | {figure['value']} | {figure['n']:,} |" for name, figure in figures.items())
+    text = f"""---
+license: {card.license}
+library_name: latent-playground
+pipeline_tag: unconditional-image-generation
+tags:
+  - {card.family}
+  - generative-model
+  - fashion-mnist
+datasets:
+  - fashion_mnist
+---
+
+# {card.title}
+
+{FAMILIES[card.family].__doc__.partition(chr(10))[0] if FAMILIES[card.family].__doc__ else ""}
+Trained from nothing on the 60,000 training pictures of Fashion-MNIST. Paper: {card.paper}
+
+## Use
+
+```python
+from playground import Engine, Request
+
+result = Engine().run(Request.build("{card.id}", "sample", num_samples=16, seed=0))
+result.save("sheet.png")
+```
+
+## Figures
+
+Measured on the weights in this folder (half precision on disk, float32 when run on a CPU) by
+
+```
+{any_figure["command"]}
+```
+
+on {any_figure["date"]}, {any_figure["device"]}. Generated pictures use the knobs {knobs}.
+
+| Name | What | Value | Pictures |
+|---|---|---|---|
+{rows}
+
+What the classifier takes 10,000 generated pictures for: {shares}.
+
+## Training
+
+- Command: `{training.get("command", "")}`
+- {training.get("steps", 0):,} steps, {training.get("pictures_seen", 0):,} pictures seen, {training.get("minutes", 0)} minutes
+- Device: {training.get("device", "")}; {training.get("date", "")}; torch {training.get("torch", "")}
+
+## Limits
+
+28×28 grey pictures of ten kinds of clothing, and nothing else. The pictures are smooth: pixels are predicted independently of
+each other once the latent is known, so fine texture is averaged away. It is made for teaching and comparing, not for use.
+
+Weights: {card.license}. Data set: Fashion-MNIST, MIT, Xiao, Rasul and Vollgraf 2017 (arXiv 1708.07747).
+"""
+    (folder / "README.md").write_text(text)
+
+
+def figures_table(weights_dir: Path) -> str:
+    """A Markdown table of all measured cards, from their `metrics.json`."""
+    columns = {
+        "Bits/dim ↓": ("bits_per_dim", "elbo_bits_per_dim"),
+        "PSNR ↑": ("reconstruction_psnr_db",),
+        "SSIM ↑": ("reconstruction_ssim",),
+        "FD ↓": ("classifier_fd",),
+        "floor": ("classifier_fd_floor",),
+        "Precision ↑": ("precision",),
+        "Recall ↑": ("recall",),
+        "Density ↑": ("density",),
+        "Coverage ↑": ("coverage",),
+        "ms": ("ms_per_picture",),
+        "MB": ("bytes",),
+    }
+    rows = [f"| Card | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for card in bundled_cards(weights_dir).values():
+        file = weights_dir / card.id / "metrics.json"
+        if file.is_file():
+            figures = json.loads(file.read_text())
+            cells = [_cell(figures, names) for names in columns.values()]
+            rows.append(f"| `{card.id}` | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _cell(figures: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> str:
+    for name in names:
+        if name in figures:
+            value = float(figures[name]["value"])
+            if name == "bytes":
+                return f"{value / 1e6:.1f}"
+            return f"{value:.1f}" if name in ("reconstruction_psnr_db", "ms_per_picture") else f"{value:.3f}"
+    return "–"
+
+
+def refresh_readme(readme: Path, weights_dir: Path) -> None:
+    """Puts the table between README's two markers."""
+    text = readme.read_text()
+    before, _, rest = text.partition(_OPENING)
+    _, _, after = rest.partition(_CLOSING)
+    readme.write_text(f"{before}{_OPENING}\n{figures_table(weights_dir)}\n{_CLOSING}{after}")
