@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,11 +13,6 @@ from typing import Any
 
 from playground.errors import BadWeights, UnknownCard
 from playground.settings import PROJECT
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10
-    import tomli as tomllib  # type: ignore[no-redef,unused-ignore]
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9.]+)+")
@@ -110,7 +106,17 @@ def _card(card_id: str, entry: Any) -> Card:
         raise ValueError(f"{where} is not named family-dataset-size in small letters")
     if not isinstance(entry, dict):
         raise ValueError(f"{where} is not a table")
-    known = {"family": str, "title": str, "files": dict, "repo": str, "revision": str, "license": str, "paper": str, "dataset": str, "defaults": dict}
+    known = {
+        "family": str,
+        "title": str,
+        "files": dict,
+        "repo": str,
+        "revision": str,
+        "license": str,
+        "paper": str,
+        "dataset": str,
+        "defaults": dict,
+    }
     for name, value in entry.items():
         if name not in known:
             raise ValueError(f"{where} has an unknown field {name!r}")

@@ -1,16 +1,16 @@
 """Every error a person can meet, as one tree. Each sentence says what was wrong and what to do next.
 
-    PlaygroundError
-    ├── BadRequest            what was asked for cannot be
-    │   ├── BadKnob           a knob that is unknown, out of range or not a number
-    │   ├── BadLatent         a latent recipe that cannot be read
-    │   ├── BadLink           a link or PNG text that is not a request
-    │   ├── UnknownCard       no card of that name
-    │   └── NotCapable        this family cannot answer this question
-    ├── BadPicture            a file that is not a usable picture
-    ├── BadWeights            files that are missing, damaged, or not safetensors
-    ├── HubUnreachable        the Hub did not answer, and there is no local copy
-    └── TrainingError         a data set that is missing or damaged, a loss that is not a number
+PlaygroundError
+├── BadRequest            what was asked for cannot be
+│   ├── BadKnob           a knob that is unknown, out of range or not a number
+│   ├── BadLatent         a latent recipe that cannot be read
+│   ├── BadLink           a link or PNG text that is not a request
+│   ├── UnknownCard       no card of that name
+│   └── NotCapable        this family cannot answer this question
+├── BadPicture            a file that is not a usable picture
+├── BadWeights            files that are missing, damaged, or not safetensors
+├── HubUnreachable        the Hub did not answer, and there is no local copy
+└── TrainingError         a data set that is missing or damaged, a loss that is not a number
 """
 
 from __future__ import annotations

@@ -7,11 +7,10 @@ and the reset all read the same declaration.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
-from typing_extensions import Self
 
 from playground.errors import BadKnob
 
@@ -38,7 +37,7 @@ def Knob(
 
     `widget` names a special widget (`seed`, `latents`, `direction`); else the type decides.
     """
-    extra = {"step": step, "unit": unit, "stage": stage, "widget": widget, "choices": dict(choices or {})}
+    extra: dict[str, Any] = {"step": step, "unit": unit, "stage": stage, "widget": widget, "choices": dict(choices or {})}
     bounds: dict[str, Any] = {"ge": ge, "le": le, "min_length": min_length, "max_length": max_length}
     return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
 

@@ -29,7 +29,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     value = structural_similarity_index_measure(y.float(), x.float(), data_range=(-1.0, 1.0), reduction="none")
-    return value.cpu()  # type: ignore[union-attr]
+    return value.cpu()
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:

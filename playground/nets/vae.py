@@ -43,7 +43,7 @@ class Block(nn.Module):
         self.act = nn.SiLU()
         with torch.no_grad():
             self.up.weight.mul_(1 / math.sqrt(depth))
-            self.up.bias.zero_()
+            self.up.bias.data.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.up(self.act(self.conv(self.act(self.down(self.act(x))))))

@@ -145,12 +145,9 @@ class Bench:
         return self.able(Encodes).encode(self._given(term))
 
     def _given(self, term: Term) -> Tensor:
-        model = self.model
-        if term.kind == "test":
-            array = self.shelf.picture(int(term.value))
-        else:
-            array = unpack(term.value, model.image_size, model.channels)
-        return from_uint8(array[None]).to(model.device)
+        size, channels = self.model.image_size, self.model.channels
+        array = self.shelf.picture(int(term.value)) if term.kind == "test" else unpack(term.value, size, channels)
+        return from_uint8(array[None]).to(self.model.device)
 
     @property
     def shelf(self) -> Shelf:

@@ -17,9 +17,7 @@ class Decode(Task):
     name: ClassVar[str] = "decode"
     title: ClassVar[str] = "One picture"
     says: ClassVar[str] = "The picture of one latent recipe."
-    latent: Latent = Knob(
-        Latent.parse("seed:0"), label="Latent", help="A recipe such as seed:7, or test:12 + 1.5*pc:1.", widget="recipe"
-    )
+    latent: Latent = Knob(Latent.parse("seed:0"), label="Latent", help="A recipe such as seed:7, or test:12 + 1.5*pc:1.", widget="recipe")
     mix: Literal["slerp", "lerp"] = Knob(
         "slerp", label="Way", help="How several sources are mixed.", choices={"slerp": "round (slerp)", "lerp": "straight (lerp)"}
     )

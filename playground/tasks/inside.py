@@ -31,9 +31,7 @@ class Inside(Task):
     needs: ClassVar[tuple[type, ...]] = (Encodes, HasPosterior)
     stages: ClassVar = ("decode",)
     view: ClassVar = "inside"
-    picture: Latent = Knob(
-        Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent"
-    )
+    picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
         x = bench.picture(self.picture)

@@ -155,7 +155,9 @@ def evaluate_card(
     cards = bundled_cards(settings.weights_dir)
     card = find_card(cards, card_id)
     if card.family not in FAMILIES:
-        raise UnknownCard(f"{card_id} is no generative model.", f"Cards to evaluate: {', '.join(c.id for c in cards.values() if c.family in FAMILIES)}.")
+        raise UnknownCard(
+            f"{card_id} is no generative model.", f"Cards to evaluate: {', '.join(c.id for c in cards.values() if c.family in FAMILIES)}."
+        )
     where = pick_device(device)
     folder = _folder(card, settings)
     family = FAMILIES[card.family]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ def write_model_card(
 ) -> None:
     """Writes `README.md` beside the weights, in the Hub's form: metadata, figures with their command, training, limits."""
     training = json.loads((folder / "config.json").read_text()).get("training", {})
+    lead = (inspect.getdoc(FAMILIES[card.family]) or "").partition("\n\n")[0]
     any_figure = next(iter(figures.values()))
     knobs = ", ".join(f"{name} = {value}" for name, value in params.items())
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in class_share.items())
@@ -56,7 +58,7 @@ datasets:
 
 # {card.title}
 
-{FAMILIES[card.family].__doc__.partition(chr(10))[0] if FAMILIES[card.family].__doc__ else ""}
+{lead}
 Trained from nothing on the 60,000 training pictures of Fashion-MNIST. Paper: {card.paper}
 
 ## Use

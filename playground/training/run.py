@@ -13,7 +13,7 @@ import torch
 from playground.cards import write_hashes
 from playground.device import device_words, pick_device
 from playground.errors import UnknownCard
-from playground.training.data import Split, load_fashion_mnist
+from playground.training.data import load_fashion_mnist
 from playground.training.pictures import write_shelf
 from playground.training.recipes.base import Recipe
 from playground.training.recipes.classifier import ClassifierRecipe

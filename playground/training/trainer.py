@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -148,7 +147,7 @@ class Trainer:
         part = self.checkpoint_path.with_suffix(".part")
         try:
             torch.save(self._state(), part)
-            os.replace(part, self.checkpoint_path)
+            part.replace(self.checkpoint_path)
         except (OSError, RuntimeError) as error:
             part.unlink(missing_ok=True)
             raise TrainingError(
@@ -172,9 +171,7 @@ class Trainer:
         try:
             state = torch.load(self.checkpoint_path, map_location=self.device, weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
-            raise TrainingError(
-                f"{self.checkpoint_path} cannot be read ({error}).", "Delete it to start from the beginning."
-            ) from error
+            raise TrainingError(f"{self.checkpoint_path} cannot be read ({error}).", "Delete it to start from the beginning.") from error
         mine = {"configuration": self.recipe.configuration(), "data": self.data_fingerprint, "seed": self.seed}
         for what, value in mine.items():
             if state[what] != value:

@@ -42,9 +42,11 @@ def _endpoint(engine: Engine, family: type[Model], task: type[Task], card: Card)
 
     parameter = inspect.Parameter
     defaults = {spec.name: default_of(spec, card) for spec in specs}
-    knobs = [parameter(spec.name, parameter.POSITIONAL_OR_KEYWORD, default=defaults[spec.name], annotation=_TYPES[spec.kind]) for spec in specs]
+    knobs = [
+        parameter(spec.name, parameter.POSITIONAL_OR_KEYWORD, default=defaults[spec.name], annotation=_TYPES[spec.kind]) for spec in specs
+    ]
     first = parameter("card", parameter.POSITIONAL_OR_KEYWORD, default=card.id, annotation=str)
-    call.__signature__ = inspect.Signature([first, *knobs], return_annotation=dict)  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature([first, *knobs], return_annotation=dict)
     call.__annotations__ = {"card": str, **{spec.name: _TYPES[spec.kind] for spec in specs}, "return": dict}
     call.__name__ = f"{family.family}_{task.name}"
     call.__doc__ = _documentation(task, specs)

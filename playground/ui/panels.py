@@ -76,7 +76,11 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
         gr.Markdown(f"{words}\n\n$${family.equation}$$", latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
     default = cards[0]
     card = gr.Dropdown(
-        [(entry.title, entry.id) for entry in cards], value=default.id, label="Model", visible=len(cards) > 1, elem_id=f"{family.family}-card"
+        [(entry.title, entry.id) for entry in cards],
+        value=default.id,
+        label="Model",
+        visible=len(cards) > 1,
+        elem_id=f"{family.family}-card",
     )
     model, panels = engine.model(default.id), []
     with gr.Tabs(selected=f"{family.family}-{first_task(family)}", elem_id=f"{family.family}-tasks"):
@@ -164,9 +168,7 @@ def _buttons(panel: Panel) -> _Buttons:
     return _Buttons(random_seed, keep_seed, reset_all, stop)
 
 
-def _connect(
-    panel: Panel, engine: Engine, card: Card, resets: Mapping[str, gr.Button], buttons: _Buttons, place: gr.HTML | None
-) -> None:
+def _connect(panel: Panel, engine: Engine, card: Card, resets: Mapping[str, gr.Button], buttons: _Buttons, place: gr.HTML | None) -> None:
     assert panel.sheet is not None
     inputs = list(panel.inputs.values())
     push = f"(...values) => window.playground.push('{panel.id}', values)"
@@ -179,7 +181,9 @@ def _connect(
         except Exception as error:
             raise gr.Error(why(error), print_exception=False) from error
 
-    made = panel.sheet.settle(keep, inputs_kwargs=panel.inputs, outputs=panel.outputs, trigger_mode="always_last", concurrency_limit=4, **PRIVATE)
+    made = panel.sheet.settle(
+        keep, inputs_kwargs=panel.inputs, outputs=panel.outputs, trigger_mode="always_last", concurrency_limit=4, **PRIVATE
+    )
     buttons.stop.click(None, None, None, cancels=[made], queue=False, **PRIVATE)
     _connect_resets(panel, card, resets, buttons)
     if place is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -43,7 +43,7 @@ def restorer(
     return restore, outputs
 
 
-def _restored(engine: Engine, panels: Sequence[Panel], tabs: gr.Tabs, query: str) -> Mapping[Any, Any]:
+def _restored(engine: Engine, panels: Sequence[Panel], tabs: gr.Tabs, query: str) -> dict[Any, Any]:
     request = Request.from_query(query, cards=engine.cards)
     result = engine.run(request)
     family = engine.model(request.card).family

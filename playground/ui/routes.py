@@ -133,7 +133,10 @@ class Routes:
             raise BadRequest("This model has no map.", "Choose another model.")
         points = model.map_points(projection).float().cpu()
         labels = self._shelf(http).labels[: len(points)].tolist()
-        return JSONResponse({"x": [round(x, 4) for x in points[:, 0].tolist()], "y": [round(y, 4) for y in points[:, 1].tolist()], "label": labels}, headers=BRIEF)
+        return JSONResponse(
+            {"x": [round(x, 4) for x in points[:, 0].tolist()], "y": [round(y, 4) for y in points[:, 1].tolist()], "label": labels},
+            headers=BRIEF,
+        )
 
     # -- files and health -------------------------------------------------------------------------------------------
 
@@ -184,5 +187,3 @@ def _safely(answer: Callable[[], Response], as_json: bool = False) -> Response:
     except Exception as error:
         status = 400 if isinstance(error, PlaygroundError) else 500
         return JSONResponse({"error": why(error)}, status) if as_json else PlainTextResponse(why(error), status)
-
-

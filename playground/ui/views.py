@@ -16,7 +16,8 @@ SCRIPTS = ("playground.js", "picker.js", "map.js")
 
 _SHEET = """
 <figure class="lp-sheet" data-view="{view}">
-  <div class="lp-stage"><canvas width="28" height="28" tabindex="0" role="img" aria-label="{title}: pictures are on their way"></canvas></div>
+  <div class="lp-stage"><canvas width="28" height="28" tabindex="0" role="img"
+    aria-label="{title}: pictures are on their way"></canvas></div>
   <div class="lp-bar"><i></i></div>
   <div class="lp-film">
     <div class="lp-strip"><canvas width="28" height="28" aria-hidden="true"></canvas></div>
@@ -99,7 +100,17 @@ _PICKER = """
 
 
 def latent_picker(
-    value: Sequence[str], *, name: str, panel: str, card: str, label: str, help: str, least: int, most: int, shelf: Mapping[str, Any], size: int
+    value: Sequence[str],
+    *,
+    name: str,
+    panel: str,
+    card: str,
+    label: str,
+    help: str,
+    least: int,
+    most: int,
+    shelf: Mapping[str, Any],
+    size: int,
 ) -> gr.HTML:
     """Chooses one latent or several. The value is a list of recipes, as `playground.latent.Latent` reads them."""
     return gr.HTML(

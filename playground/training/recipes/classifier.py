@@ -54,8 +54,7 @@ class ClassifierRecipe(Recipe):
         config = {"family": "classifier", **dataclasses.asdict(self.config), "classes": FASHION_CLASSES, "training": facts}
         (folder / "config.json").write_text(json.dumps({**config, "test_accuracy": round(accuracy, 4)}, indent=2) + "\n")
         weights = {
-            name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
-            for name, value in network.state_dict().items()
+            name: (value.half() if value.is_floating_point() else value).cpu().contiguous() for name, value in network.state_dict().items()
         }
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 

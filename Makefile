@@ -1,0 +1,62 @@
+# make run, make test: all that a fresh Debian machine with Python 3.11 needs is set up on the way.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test check format lint types fast figures bench train docker-check clean
+
+run: .venv/.run
+	$(BIN)/python app.py
+
+test: .venv/.dev lint types
+	sh tools/system_packages.sh chromium dataset-fashion-mnist
+	$(BIN)/python -m pytest
+
+check: format lint types fast
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+fast: .venv/.dev
+	$(BIN)/python -m pytest -m "not browser and not api" -x -q
+
+# README's tables, from settings.py and from the metrics.json of every card
+figures: .venv/.dev
+	$(BIN)/python tools/write_readme.py
+
+bench: .venv/.dev
+	sh tools/system_packages.sh chromium
+	$(BIN)/python tools/bench.py
+
+train: .venv/.dev
+	sh tools/system_packages.sh dataset-fashion-mnist
+	$(BIN)/python -m playground train classifier-fashion-28 --minutes 12
+	$(BIN)/python -m playground train vae-fashion-28 --minutes 72
+	$(BIN)/python -m playground evaluate vae-fashion-28
+
+docker-check:
+	sh tools/system_packages.sh buildah debootstrap curl
+	bash tools/check_dockerfile.sh
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv || { rm -rf .venv; sh tools/system_packages.sh python3-venv && $(PYTHON) -m venv .venv; }
+
+.venv/.run: requirements.txt pyproject.toml | .venv/bin/python
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv/.dev: .venv/.run requirements-train.txt requirements-dev.txt
+	$(BIN)/pip install --quiet -r requirements.txt -r requirements-train.txt -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv artifacts build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
