@@ -109,6 +109,8 @@ class Latent:
             terms = (Term(1.0, "origin", ""), *terms)
         if all(term.weight == 0 for term in terms if term.is_source):
             raise BadLatent("All sources of that latent recipe have weight 0.", _REMEDY)
+        if abs(sum(term.weight for term in terms if term.is_source)) < 1e-6:  # mixing divides by it
+            raise BadLatent("The weights of the sources of that latent recipe add up to 0.", _REMEDY)
         return cls(terms)
 
     @classmethod
@@ -178,7 +180,7 @@ def _term(text: str) -> Term:
     if not math.isfinite(weight) or abs(weight) > 1000:
         raise BadLatent(f"The weight of {text[:40]!r} is beyond ±1000.", _REMEDY)
     whole = ("seed", "test", "dim", "pc", "class")
-    if kind in whole and not (value.isdecimal() and value.isascii() and int(value) <= MAX_SEED):
+    if kind in whole and not (value.isdecimal() and value.isascii() and len(value) <= 20 and int(value) <= MAX_SEED):
         raise BadLatent(f"{text[:40]!r} needs a whole number from 0 to {MAX_SEED} after the colon.", _REMEDY)
     if (kind == "origin") == bool(value):
         raise BadLatent(f"{text[:40]!r} is not part of a latent recipe.", _REMEDY)
@@ -224,7 +226,7 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     weight_a, weight_b = torch.sin((1 - t) * angle) / sine, torch.sin(t * angle) / sine
     length = (1 - t) * length_a + t * length_b
     round_way = (weight_a[:, None] * unit_a + weight_b[:, None] * unit_b) * length[:, None]
-    straight = sine < 1e-4
+    straight = (sine < 1e-4) | (length_a == 0) | (length_b == 0)
     ways = torch.where(straight[:, None], lerp(flat_a, flat_b, t), round_way)
     exact = torch.where((t == 0)[:, None], flat_a, torch.where((t == 1)[:, None], flat_b, ways))
     return exact.view_as(a)

@@ -63,7 +63,9 @@ def kernel_distance(real: Tensor, fake: Tensor, subset: int = 1000, subsets: int
             return x
 
     size = min(subset, len(real), len(fake))
-    kid = KernelInceptionDistance(feature=Identity(), subsets=subsets, subset_size=size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it keeps all features in memory: these are small
+        kid = KernelInceptionDistance(feature=Identity(), subsets=subsets, subset_size=size)
     kid.update(real.float(), real=True)
     kid.update(fake.float(), real=False)
     with torch.random.fork_rng(devices=[]):

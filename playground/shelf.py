@@ -33,10 +33,11 @@ class Shelf:
             with Image.open(folder / "pictures.png") as image:
                 array = np.asarray(image, dtype=np.uint8)
             pictures = _cut(array.reshape(*array.shape[:2], -1), len(labels), int(words["size"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            classes = tuple(words["classes"])
+        except (OSError, ValueError, KeyError, TypeError, SyntaxError, ArithmeticError) as error:  # Pillow's SyntaxError: a damaged chunk
             remedy = "Restore the folder: git checkout -- weights."
             raise BadWeights(f"The test pictures in {folder} cannot be used: {error}.", remedy) from error
-        return cls(pictures, labels, tuple(words["classes"]))
+        return cls(pictures, labels, classes)
 
     def save(self, folder: Path, **words: str) -> None:
         """Writes what `load` reads; `words` (source, licence) go beside the labels."""

@@ -41,9 +41,10 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(inner, inner, 3, padding=1)
         self.up = nn.Conv2d(inner, width, 1)
         self.act = nn.SiLU()
+        assert self.up.bias is not None
         with torch.no_grad():
             self.up.weight.mul_(1 / math.sqrt(depth))
-            self.up.bias.data.zero_()
+            self.up.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.up(self.act(self.conv(self.act(self.down(self.act(x))))))

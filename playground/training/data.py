@@ -72,6 +72,8 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise TrainingError(f"{path} cannot be read ({error}).", REMEDY) from error
     header = 4 + 4 * len(shape)
+    if len(raw) < header:
+        raise TrainingError(f"{path} is too short to be an IDX file.", REMEDY)
     found = tuple(np.frombuffer(raw[4:header], dtype=">u4").tolist())
     if found != shape or len(raw) != header + int(np.prod(shape)):
         raise TrainingError(f"{path} holds an array of shape {found}, not {shape}.", REMEDY)
