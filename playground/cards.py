@@ -18,7 +18,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9.]+)+")
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+_REPO = re.compile(r"(?!.*(?:--|\.\.|\.git$))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b", re.ASCII)  # what the Hub's client takes
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,21 @@ def write_hashes(manifest: Path, card_id: str, names: list[str]) -> None:
     if card_id not in tomllib.loads(text):
         raise UnknownCard(f"{manifest} has no entry [{card_id}].", "Add one with family, title, license and dataset.")
     rows = "".join(f'"{name}" = "sha256:{file_sha256(manifest.parent / card_id / name)}"\n' for name in sorted(names))
-    table, header = f"[{card_id}.files]\n{rows}", re.escape(f"[{card_id}.files]")
-    found = re.search(rf"^{header}\n(?:(?!\[|\n).*\n?)*", text, re.MULTILINE)
-    if found:
+    table = f"[{card_id}.files]\n{rows}"
+    if found := _find_table(text, f"{card_id}.files"):
         text = text[: found.start()] + table + text[found.end() :]
     else:
-        entry = re.search(rf"^\[{re.escape(card_id)}\]\n(?:(?!\[).*\n?)*", text, re.MULTILINE)
+        entry = _find_table(text, card_id)
         place = entry.end() if entry else len(text)
-        text = text[:place].rstrip("\n") + "\n" + table + "\n" + text[place:]
+        text = text[:place].rstrip("\n") + "\n" + table + text[place:]
     manifest.write_text(text, encoding="utf-8")
     bundled_cards.cache_clear()
+
+
+def _find_table(text: str, name: str) -> re.Match[str] | None:
+    """A table's header and rows. Comments and empty lines after its last row belong to the next table, and are left out."""
+    line, tail = r"(?!\[).*(?:\n|\Z)", r"(?:(?:#.*)?(?:\n|\Z))*(?:\[|\Z)"
+    return re.search(rf"^\[{re.escape(name)}\](?:\n|\Z)(?:{line})*?(?={tail})", text, re.MULTILINE)
 
 
 def _card(card_id: str, entry: Any) -> Card:
@@ -144,7 +149,7 @@ def _check_file(where: str, name: str, value: Any) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or len(path.parts) != 1:
         raise ValueError(f"file {name!r} of {where} is not a plain file name")
-    if path.suffix in PICKLES:
+    if path.suffix.lower() in PICKLES:
         raise ValueError(f"file {name!r} of {where} may hold a pickle, which can run code; only safetensors are loaded")
     if not isinstance(value, str) or not _SHA256.fullmatch(value):
         raise ValueError(f"file {name!r} of {where} needs a hash, sha256: and 64 hex digits")

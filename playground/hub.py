@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from playground.cards import Card, file_sha256
@@ -98,20 +99,26 @@ class _Download:
 
         Raises `HubUnreachable` for what may pass, `BadWeights` for what will not.
         """
-        import httpx
-        from huggingface_hub import hf_hub_download
+        import httpx2  # what the client speaks HTTP with; its errors come through
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-        assert self.card.repo is not None
+        repo, revision = self.card.repo, self.card.revision
+        assert repo is not None
         try:
-            return Path(hf_hub_download(self.card.repo, name, revision=self.card.revision, etag_timeout=self.timeout))
+            cached = try_to_load_from_cache(repo, name, revision=revision)
+            if isinstance(cached, str):
+                return Path(cached)
+            # Asked first, with the timeout of this page: the download asks a silent Hub seven times and waits minutes.
+            get_hf_file_metadata(hf_hub_url(repo, name, revision=revision), timeout=self.timeout)
+            return Path(hf_hub_download(repo, name, revision=revision, etag_timeout=self.timeout))
         except HfHubHTTPError as error:
             raise self._refused(error, name) from error
-        except (httpx.TransportError, LocalEntryNotFoundError, ConnectionError) as error:
+        except (httpx2.RequestError, LocalEntryNotFoundError, ConnectionError) as error:
             raise self._unreachable() from error
         except OSError as error:
             if error.errno == errno.ENOSPC:
-                raise BadWeights(f"The disk is full; {name} of {self.card.repo} does not fit.", "Free some space and try again.") from error
+                raise BadWeights(f"The disk is full; {name} of {repo} does not fit.", "Free some space and try again.") from error
             if "Consistency check failed" in str(error) or error.errno is None:  # the client's word for a cut transfer
                 raise self._unreachable() from error
             raise BadWeights(f"{name} could not be written ({error.strerror}).", "Check HF_HOME and its permissions.") from error
@@ -149,5 +156,6 @@ class _Download:
 
         blobs = Path(constants.HF_HUB_CACHE) / f"models--{str(self.card.repo).replace('/', '--')}" / "blobs"
         for partial in blobs.glob("*.incomplete"):
-            if time.time() - partial.stat().st_mtime > STALE_SECONDS:
-                partial.unlink(missing_ok=True)
+            with suppress(OSError):  # another process may finish it just now
+                if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+                    partial.unlink(missing_ok=True)

@@ -81,7 +81,7 @@ def open_image(data: bytes) -> Image.Image:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # Pillow warns of large and of odd files; both are dealt with here
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
             if image.width * image.height > MAX_PIXELS:
                 megapixels = image.width * image.height / 1e6
@@ -103,12 +103,13 @@ def fit(image: Image.Image, size: int, channels: int = 1, *, invert: bool | None
     because the data set's clothes are light on black.
     """
     try:
-        image.seek(0)
-        image = ImageOps.exif_transpose(image)
-        grey16 = image.mode.startswith("I")
-        if grey16:
-            array = np.asarray(image, dtype=np.float64)
-            image = Image.fromarray((array / max(1.0, 65535.0 if array.max() > 255 else 255.0) * 255).astype(np.uint8))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata
+            image.seek(0)
+            image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):
+            array = np.asarray(image, dtype=np.float64).clip(0, 65535)
+            image = Image.fromarray((array / (65535 if array.max() > 255 else 255) * 255).astype(np.uint8))
         flat = Image.new("RGBA", image.size, (0, 0, 0, 255))
         flat.alpha_composite(image.convert("RGBA"))
     except (OSError, ValueError, SyntaxError, EOFError) as error:

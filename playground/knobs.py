@@ -144,13 +144,21 @@ def _sentence(knobs: type[Knobs], error: ValidationError, values: Mapping[str, A
         return BadKnob(f"There is no knob called {name!r} here.", f"The knobs are: {', '.join(specs)}.")
     spec, value = specs[name], values.get(name)
     if spec.kind in ("int", "float"):
-        number = "a whole number" if spec.kind == "int" else "a number"
-        return BadKnob(f"{spec.label} cannot be {_short(value)}.", f"Give {number} from {spec.minimum:g} to {spec.maximum:g}.")
+        return BadKnob(f"{spec.label} cannot be {_short(value)}.", f"Give {_range(spec)}.")
     if spec.kind == "choice":
         return BadKnob(f"{spec.label} cannot be {_short(value)}.", f"Choose one of: {', '.join(spec.choices)}.")
     if first["type"] in ("too_short", "too_long"):
         return BadKnob(f"{spec.label} cannot have {_count(value)} entries.", f"Give {spec.min_length} to {spec.max_length}.")
-    return BadKnob(f"{spec.label}: {first['msg'].removeprefix('Value error, ')}", "Change it or reset the knob.")
+    what = first["msg"].removeprefix("Value error, ")
+    return BadKnob(f"{spec.label}: {what.rstrip('.')}.", "Change it or reset the knob.")
+
+
+def _range(spec: KnobSpec) -> str:
+    words = ["a whole number" if spec.kind == "int" else "a number"]
+    for word, bound in (("from", spec.minimum), ("to", spec.maximum)):
+        if bound is not None:
+            words += [word, f"{bound:.0f}" if spec.kind == "int" else f"{bound:g}"]
+    return " ".join(words)
 
 
 def _short(value: object) -> str:

@@ -24,12 +24,18 @@ def psnr_db(x: Tensor, y: Tensor) -> Tensor:
 def ssim(x: Tensor, y: Tensor) -> Tensor:
     """Structural similarity of each picture, (B,), at most 1, for pictures (B, C, H, W) in [-1, 1].
 
-    Source: Wang et al. 2004, Gaussian window of 11 pixels, σ = 1.5.
+    Source: Wang et al. 2004, Gaussian window of 11 pixels, σ = 1.5; on [0, 1], because its luminance term wants black to be 0.
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    value = structural_similarity_index_measure(y.float(), x.float(), data_range=(-1.0, 1.0), reduction="none")
+    from_black = [(picture.float() + 1) / 2 for picture in (y, x)]
+    value = structural_similarity_index_measure(*from_black, data_range=(0.0, 1.0), reduction="none")
     return value.cpu()
+
+
+def warm_up() -> None:
+    """Imports what `ssim` needs, seconds of work, before the first visitor asks for it."""
+    ssim(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16))
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:

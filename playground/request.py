@@ -89,7 +89,7 @@ def read_query(text: str) -> dict[str, Any]:
     for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=200):
         if name in TEXTS:
             values.setdefault(name, []).append(value)
-        else:
+        elif not name.startswith("__"):  # those are the page's own: __theme, __sign
             values[name] = value
     return values
 

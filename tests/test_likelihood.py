@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.special import expit
@@ -15,6 +15,9 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from playground.nets.likelihood import LogisticMixture, bits_per_dim, kl_to_standard_normal
+
+calm = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+"""No clock and no chance: a busy machine must not fail a test."""
 
 LEVELS = torch.arange(256).view(1, 1, 1, 256)
 EXTREMES = st.sampled_from([-1e4, -300.0, -20.0, 20.0, 300.0, 1e4])
@@ -39,6 +42,7 @@ MIXTURES = [
 ]
 
 
+@calm
 @given(
     logits=st.lists(st.floats(-8, 8), min_size=4, max_size=4),
     means=st.lists(st.floats(-3, 3), min_size=3, max_size=3),
@@ -48,6 +52,7 @@ def test_probabilities_of_all_levels_sum_to_one(logits: list[float], means: list
     assert probabilities(logits, means, log_scales).sum().item() == pytest.approx(1, abs=1e-9)
 
 
+@calm
 @given(log_scale=st.one_of(EXTREMES, st.floats(-7.5, 3.5)), mean=st.floats(-1, 1))
 def test_probabilities_sum_to_one_at_extreme_scales(log_scale: float, mean: float):
     assert probabilities([0.0, 0.0], [mean], [log_scale]).sum().item() == pytest.approx(1, abs=1e-9)
@@ -59,6 +64,7 @@ def test_single_precision_sums_to_one_too():
     torch.testing.assert_close(total, torch.ones_like(total), atol=1e-4, rtol=0)
 
 
+@calm
 @given(mean=st.floats(-1.2, 1.2), log_scale=st.floats(-6, 2), level=st.integers(0, 255))
 def test_a_lone_logistic_has_the_mass_of_its_bin(mean: float, log_scale: float, level: int):
     def below(edge: float) -> float:
@@ -79,6 +85,7 @@ def test_the_spike_adds_to_black_alone():
     assert with_spike[0].item() == pytest.approx(spike + without[0].item() * (1 - spike))
 
 
+@calm
 @given(values=st.lists(st.one_of(EXTREMES, st.floats(-5, 5)), min_size=7, max_size=7), level=st.integers(0, 255))
 def test_extreme_outputs_of_a_network_give_finite_numbers_and_gradients(values: list[float], level: int):
     raw = torch.tensor(values).view(1, 7, 1, 1).requires_grad_()
@@ -113,6 +120,7 @@ def test_mean_is_that_of_the_256_levels_within_half_a_level(logits: list[float],
     assert LogisticMixture(raw_of(logits, means, log_scales)).mean().item() == pytest.approx(expected, abs=1 / 255)
 
 
+@calm
 @given(values=st.lists(st.one_of(EXTREMES, st.floats(-5, 5)), min_size=7, max_size=7))
 def test_mean_and_draws_stay_in_range(values: list[float]):
     mixture = LogisticMixture(torch.tensor(values).view(1, 7, 1, 1))
@@ -136,7 +144,7 @@ def test_draws_come_as_often_as_their_probability_says(logits: list[float], mean
     assert (np.abs(frequency - expected) <= five_deviations).all()
 
 
-@settings(max_examples=30)
+@settings(calm, max_examples=30)
 @given(pairs=st.lists(st.tuples(st.floats(-6, 6), st.floats(-6, 4)), min_size=1, max_size=8))
 def test_kl_agrees_with_torch_distributions(pairs: list[tuple[float, float]]):
     mu, log_var = torch.tensor(pairs, dtype=torch.float64).T

@@ -28,6 +28,12 @@ class Budget:
     minutes: float | None = None
     steps: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise TrainingError(f"A budget of {self.steps} steps trains nothing.", "Give --steps a whole number from 1.")
+        if self.minutes is not None and not self.minutes > 0:
+            raise TrainingError(f"A budget of {self.minutes:g} minutes trains nothing.", "Give --minutes a number above 0.")
+
     def progress(self, step: int, seconds: float) -> float:
         """The share used, 0..1."""
         if self.steps is not None:
@@ -170,6 +176,8 @@ class Trainer:
     def _resume(self) -> None:
         try:
             state = torch.load(self.checkpoint_path, map_location=self.device, weights_only=True)
+            if not isinstance(state, dict) or (missing := [name for name in self._state() if name not in state]):
+                raise ValueError(f"it lacks {', '.join(missing)}" if isinstance(state, dict) else "it is no checkpoint")
         except Exception as error:  # torch raises many kinds for a damaged file
             raise TrainingError(f"{self.checkpoint_path} cannot be read ({error}).", "Delete it to start from the beginning.") from error
         mine = {"configuration": self.recipe.configuration(), "data": self.data_fingerprint, "seed": self.seed}

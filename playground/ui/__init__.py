@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 from playground.settings import Settings
@@ -18,6 +19,7 @@ import gradio as gr
 from playground.engine import Engine, why
 from playground.errors import PlaygroundError
 from playground.families import FAMILIES
+from playground.metrics import warm_up
 from playground.ui.api import add_endpoints
 from playground.ui.panels import PRIVATE, Panel, family_tab
 from playground.ui.restore import restorer
@@ -34,9 +36,9 @@ def build(engine: Engine) -> gr.Blocks:
     cards = list((engine.cards or {}).values())
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 1800), fill_width=True) as page:
         with gr.Row(elem_classes="lp-top"):
-            with gr.Column(scale=5, min_width=240):
+            with gr.Column(scale=5, min_width=180):
                 gr.HTML(f'<header class="lp-head"><h1>{TITLE}</h1><p>{TAGLINE}</p></header>', js_on_load=None)
-            with gr.Column(scale=1, min_width=140):
+            with gr.Column(scale=1, min_width=120):
                 first = next((card.id for card in cards if card.family in FAMILIES), "")
                 open_picture(card=first, max_bytes=engine.settings.max_upload_mb * 2**20)
         notice = gr.Markdown("", visible=False, elem_classes="lp-notice", elem_id="notice")
@@ -89,4 +91,5 @@ def serve(settings: Settings) -> None:
 
     torch.set_num_threads(settings.threads)
     engine = Engine(settings)
+    threading.Thread(target=warm_up, daemon=True).start()
     launch(build(engine), engine)

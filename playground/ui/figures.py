@@ -34,7 +34,9 @@ def inside_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     order = sorted(range(len(average)), key=lambda index: -average[index])
     names = [str(index + 1) for index in order]
     colours = [GREY if average[index] < DEAD_NATS else look.colour for index in order]
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1, subplot_titles=("μ ± σ", "KL in nats"))
+    titles = ("μ ± σ", "KL in nats · bars: this picture, line: training average")
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, subplot_titles=titles)
+    figure.update_annotations(x=0, xanchor="left", font_size=13)
     pick = {name: [facts[name][index] for index in order] for name in ("mu", "sigma", "kl_nats", "average_kl_nats")}
     mean = go.Scatter(
         x=names, y=pick["mu"], mode="markers", name="μ ± σ of this picture", marker={"color": colours, "size": 8},
@@ -52,14 +54,15 @@ def inside_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     figure.add_trace(mean, row=1, col=1)
     figure.add_trace(bars, row=2, col=1)
     figure.add_trace(line, row=2, col=1)
+    figure.update_xaxes(showgrid=False)
     figure.update_xaxes(type="category", title_text="latent dimension, by falling average KL (grey: dead)", row=2, col=1)
     figure.update_layout(
         height=420,
         margin={"l": 44, "r": 12, "t": 32, "b": 44},
-        font={"family": FONT, "size": 12, "color": GREY},
+        font={"family": FONT, "size": 12},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": 1.14, "x": 1, "xanchor": "right"},
+        showlegend=False,
         bargap=0.25,
     )
     figure.update_yaxes(gridcolor="rgba(128,133,141,0.25)", zerolinecolor="rgba(128,133,141,0.5)")

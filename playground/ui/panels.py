@@ -27,11 +27,12 @@ PREVIEWS_PER_SECOND = 10
 
 @dataclass
 class Panel:
-    """One task of one family on the page: its knobs' widgets by name, and where the answer goes."""
+    """One task of one family on the page: the tabs it is in, its knobs' widgets by name, and where the answer goes."""
 
     family: type[Model]
     task: type[Task]
     card: gr.Dropdown
+    tasks: gr.Tabs
     widgets: dict[str, gr.components.Component] = field(default_factory=dict)
     specs: dict[str, KnobSpec] = field(default_factory=dict)
     sheet: gr.HTML | None = None
@@ -83,14 +84,14 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
         elem_id=f"{family.family}-card",
     )
     model, panels = engine.model(default.id), []
-    with gr.Tabs(selected=f"{family.family}-{first_task(family)}", elem_id=f"{family.family}-tasks"):
+    with gr.Tabs(selected=f"{family.family}-{first_task(family)}", elem_id=f"{family.family}-tasks") as tasks:
         for task in TASKS.values():
             if task.name != "decode":
                 with gr.Tab(task.title, id=f"{family.family}-{task.name}", elem_id=f"tab-{family.family}-{task.name}") as tab:
                     if (lack := task.missing(model)) is not None:
                         gr.Markdown(f"{family.title} cannot {lack}: {task.title} is not a question it can answer.")
                         continue
-                    panel = Panel(family, task, card)
+                    panel = Panel(family, task, card, tasks)
                     _build(panel, engine, default, model)
                     tab.select(None, None, None, js=f"() => window.playground.shown('{panel.id}')", **PRIVATE)
                     panels.append(panel)

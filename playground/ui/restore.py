@@ -23,7 +23,7 @@ def restorer(
     engine: Engine, panels: Sequence[Panel], tabs: gr.Tabs, notice: gr.Markdown
 ) -> tuple[Callable[[gr.Request], list[Any]], list[gr.components.Component]]:
     """The function for `page.load`, and its outputs: tabs, the notice, and every knob and sheet."""
-    outputs: list[Any] = [notice, tabs]
+    outputs: list[Any] = [notice, tabs, *dict.fromkeys(panel.tasks for panel in panels)]
     for panel in panels:
         outputs += [*panel.inputs.values(), *panel.outputs]
     # An update without a value (`gr.skip()`) makes a custom component in a closed tab lose its own properties: send values.
@@ -50,7 +50,7 @@ def _restored(engine: Engine, panels: Sequence[Panel], tabs: gr.Tabs, query: str
     task = "sample" if request.task.name == "decode" else request.task.name
     panel = next(panel for panel in panels if panel.id == f"{family}-{task}")
     values = {**request.task.to_plain(), **request.params.to_plain(), "card": request.card}
-    changes: dict[Any, Any] = {tabs: gr.Tabs(selected=family)}
+    changes: dict[Any, Any] = {tabs: gr.Tabs(selected=family), panel.tasks: gr.Tabs(selected=panel.id)}
     for name, component in panel.inputs.items():
         if name in values:
             changes[component] = to_widget(panel.specs[name], values[name]) if name in panel.specs else values[name]

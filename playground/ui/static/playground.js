@@ -2,6 +2,7 @@
 (() => {
   const MAX_IN_FLIGHT = 4; // more only queues on the server; fewer stalls on a slow line
   const SETTLE_MS = 300; // a knob that rests this long is kept: link, PNG, Python
+  const OWN = location.search.slice(1).split("&").filter((pair) => pair.startsWith("__")); // the page's own, such as __theme
   const LIVE = "playground/live", SOURCE = "playground/source.png", ANIMATION = "playground/animation", PICTURE = "playground/picture.png";
 
   const playground = (window.playground = { panels: {}, latencies: [] });
@@ -107,7 +108,7 @@
     }
 
     get visible() { return this.element.offsetParent !== null; }
-    address() { if (this.kept) history.replaceState(null, "", `?${this.kept.query}`); }
+    address() { if (this.kept) history.replaceState(null, "", `?${[this.kept.query, ...OWN].join("&")}`); }
     complain(text) { this.caption.textContent = text; this.caption.classList.add("lp-error"); }
 
     // -- drawing ----------------------------------------------------------------------------------------------------

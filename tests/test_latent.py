@@ -1,0 +1,356 @@
+"""Noise, recipes of latents, and the ways between two of them."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+from torch import Tensor
+
+from playground.errors import BadLatent
+from playground.latent import (
+    DIRECTIONS,
+    MAX_SEED,
+    MAX_TERMS,
+    SOURCES,
+    Latent,
+    Noise,
+    Term,
+    grid_weights,
+    lerp,
+    mix,
+    near_point,
+    path_weights,
+    slerp,
+)
+
+calm = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+"""No clock and no chance: a busy machine must not fail a test."""
+
+SEEDS = st.integers(0, MAX_SEED)
+
+
+def rows(count: int, dims: int, seed: int) -> Tensor:
+    return torch.randn(count, dims, generator=torch.Generator().manual_seed(seed))
+
+
+# -- noise --------------------------------------------------------------------------------------------------------------
+
+
+@calm
+@given(seeds=st.lists(SEEDS, min_size=1, max_size=6))
+def test_noise_of_a_picture_does_not_know_its_batch(seeds: list[int]):
+    batch = Noise(seeds)
+    for place, seed in enumerate(seeds):
+        assert torch.equal(batch.normal((3, 2))[place], Noise([seed]).normal((3, 2))[0])
+        assert torch.equal(batch.uniform((4,), "pixels")[place], Noise([seed]).uniform((4,), "pixels")[0])
+
+
+@calm
+@given(seed=SEEDS)
+def test_the_latent_stream_is_torchs_own(seed: int):
+    expected = torch.randn((5,), generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(Noise([seed]).normal((5,))[0], expected)
+
+
+def test_streams_and_seeds_are_independent():
+    drawn = {(seed, stream): Noise([seed]).normal((2000,), stream)[0] for seed in (0, 1) for stream in ("latent", "pixels", "posterior")}
+    correlation = torch.corrcoef(torch.stack(list(drawn.values()))) - torch.eye(len(drawn))
+    assert correlation.abs().max().item() < 0.1  # 4.5 standard deviations of the chance correlation
+    assert Noise([0]).normal((4,), "pixels").tolist() == Noise([0]).normal((4,), "pixels").tolist()
+
+
+def test_noise_has_the_right_shape_range_and_slices():
+    noise = Noise(range(10, 16))
+    assert len(noise) == 6
+    assert noise.normal((2, 3)).shape == (6, 2, 3)
+    uniform = noise.uniform((500,), "component")
+    assert uniform.dtype == torch.float32
+    assert 0 <= uniform.min().item() < 0.01 < 0.99 < uniform.max().item() < 1
+    assert noise.slice(2, 4).seeds == (12, 13)
+    assert torch.equal(noise.slice(2, 4).normal((3,)), noise.normal((3,))[2:4])
+
+
+# -- recipes ------------------------------------------------------------------------------------------------------------
+
+WEIGHTS = st.floats(-1000, 1000, allow_nan=False).map(lambda weight: float(f"{weight:.6g}"))
+WHOLE = st.integers(0, MAX_SEED).map(str)
+PLACES = st.tuples(st.floats(-2, 2), st.floats(-2, 2)).map(lambda place: f"{place[0]:.4g},{place[1]:.4g}".replace("e-0", "e-"))
+PNGS = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", min_size=1, max_size=40)
+VALUES = {"origin": st.just(""), "near": PLACES, "png": PNGS}
+TERMS = st.sampled_from(SOURCES + DIRECTIONS).flatmap(lambda kind: st.builds(Term, WEIGHTS, st.just(kind), VALUES.get(kind, WHOLE)))
+LATENTS = (
+    st.lists(TERMS, min_size=1, max_size=MAX_TERMS)
+    .map(lambda terms: Latent(tuple(terms)))
+    .filter(lambda latent: abs(sum(term.weight for term in latent.sources)) > 1e-3)
+)
+
+
+@calm
+@given(latent=LATENTS)
+def test_a_recipe_survives_being_written_and_read(latent: Latent):
+    assert Latent.parse(str(latent)) == latent
+
+
+@calm
+@given(latent=LATENTS)
+def test_a_written_recipe_is_stable(latent: Latent):
+    assert str(Latent.parse(str(latent))) == str(latent)
+
+
+@calm
+@given(weight=st.floats(-1000, 1000).filter(lambda weight: abs(weight) > 1e-3), seed=SEEDS)
+def test_a_written_weight_has_six_digits(weight: float, seed: int):
+    (term,) = Latent.parse(str(Latent((Term(weight, "seed", str(seed)),)))).terms
+    assert term.weight == pytest.approx(weight, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("seed:7", [(1, "seed", "7")]),
+        ("  seed:007 ", [(1, "seed", "7")]),
+        ("test:12 + 1.5*pc:1", [(1, "test", "12"), (1.5, "pc", "1")]),
+        ("test:12 + -1.5*pc:1", [(1, "test", "12"), (-1.5, "pc", "1")]),
+        ("0.25*seed:7 + 0.75*seed:9", [(0.25, "seed", "7"), (0.75, "seed", "9")]),
+        ("2*dim:3", [(1, "origin", ""), (2, "dim", "3")]),
+        (".5*near:-0.2,1e-1", [(0.5, "near", "-0.2,1e-1")]),
+        ("1e-2*class:0 + origin", [(0.01, "class", "0"), (1, "origin", "")]),
+        ("png:aB-_9", [(1, "png", "aB-_9")]),
+    ],
+)
+def test_recipes_a_person_writes(text: str, terms: list[tuple[float, str, str]]):
+    assert Latent.parse(text).terms == tuple(Term(*term) for term in terms)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("   ", "empty"),
+        (None, "empty"),
+        (7, "empty"),
+        ("seed", "whole number"),
+        ("seed:", "not part"),
+        ("seed:x", "whole number"),
+        ("seed:-1", "whole number"),
+        ("seed:1.5", "whole number"),
+        ("seed:٣", "whole number"),
+        (f"seed:{MAX_SEED + 1}", "whole number"),
+        ("seed:" + "9" * 6000, "whole number"),
+        ("pc:", "not part"),
+        ("class:red", "whole number"),
+        ("moon:3", "neither a source nor a direction"),
+        ("SEED:3", "not part"),
+        ("origin:3", "not part"),
+        ("png", "not part"),
+        ("near:1", "not a place"),
+        ("near:1,2,3", "not a place"),
+        ("near:a,b", "not a place"),
+        ("near:3,0", "outside the map"),
+        ("near:nan,0", "outside the map"),
+        ("near:inf,0", "outside the map"),
+        ("1001*seed:1", "beyond ±1000"),
+        ("1e999*seed:1", "beyond ±1000"),
+        ("nan*seed:1", "not part"),
+        ("seed:1 + ", "not part"),
+        ("seed:1+seed:2", "not part"),
+        ("seed:1 + + seed:2", "not part"),
+        ("<script>alert(1)</script>", "not part"),
+        ("0*seed:1", "weight 0"),
+        ("0*seed:1 + 1*pc:1", "weight 0"),
+        ("1*seed:1 + -1*seed:2", "add up to 0"),
+        (" + ".join(["seed:1"] * (MAX_TERMS + 1)), "too long"),
+        ("png:" + "a" * 20_000, "longer than"),
+    ],
+)
+def test_bad_recipes_are_refused_in_a_sentence(text: object, words: str):
+    with pytest.raises(BadLatent, match=words) as caught:
+        Latent.parse(text)
+    assert str(caught.value)[-1] in ".!"
+    assert len(str(caught.value)) < 300  # what was handed in is quoted in part only
+
+
+@calm
+@given(text=st.text(max_size=60))
+def test_any_text_is_a_recipe_or_a_sentence(text: str):
+    try:
+        latent = Latent.parse(text)
+    except BadLatent as error:
+        assert error.what
+        assert error.remedy
+    else:
+        assert latent.sources
+
+
+def test_parts_of_a_recipe():
+    latent = Latent.parse("0.5*test:3 + 0.5*seed:8 + 2*pc:1")
+    assert [term.kind for term in latent.sources] == ["test", "seed"]
+    assert [term.kind for term in latent.offsets] == ["pc"]
+    assert latent.noise_seed == 8
+    assert Latent.parse("test:3").noise_seed == 0
+    assert Latent.seed(4) == Latent.parse("seed:4")
+    assert latent.plus(0, "dim", "1") == latent
+    assert str(Latent.seed(4).plus(-1.5, "dim", "2")) == "seed:4 + -1.5*dim:2"
+
+
+def test_mixing_recipes_weighs_their_shares():
+    mixed = Latent.mix([Latent.parse("2*seed:1 + 2*seed:2 + 4*pc:1"), Latent.parse("test:5")], [0.25, 0.75])
+    assert str(mixed) == "0.125*seed:1 + 0.125*seed:2 + 1*pc:1 + 0.75*test:5"
+    assert str(Latent.mix([Latent.seed(1), Latent.seed(2)], [1.0, 0.0])) == "seed:1"
+
+
+def test_recipes_are_fields_of_pydantic_models():
+    class Holder(BaseModel):
+        latent: Latent
+
+    assert Holder(latent="seed:3").model_dump() == {"latent": "seed:3"}
+    assert Holder(latent=Latent.seed(3)).latent == Latent.seed(3)
+    with pytest.raises(ValidationError, match="neither a source nor a direction"):
+        Holder(latent="moon:3")
+
+
+def test_near_point_reads_both_coordinates():
+    assert near_point("0.25,-1.5") == (0.25, -1.5)
+
+
+# -- ways between latents -----------------------------------------------------------------------------------------------
+
+
+def pair_at(angle: float, long_a: float, long_b: float) -> tuple[Tensor, Tensor]:
+    a = torch.tensor([[long_a, 0.0, 0.0]], dtype=torch.float64)
+    b = long_b * torch.tensor([[math.cos(angle), math.sin(angle), 0.0]], dtype=torch.float64)
+    return a, b
+
+
+@calm
+@given(angle=st.floats(0.05, 3.0), long_a=st.floats(0.1, 10), long_b=st.floats(0.1, 10), t=st.floats(0, 1))
+def test_slerp_turns_and_stretches_evenly(angle: float, long_a: float, long_b: float, t: float):
+    a, b = pair_at(angle, long_a, long_b)
+    (between,) = slerp(a, b, torch.tensor([t], dtype=torch.float64))
+    assert between.norm().item() == pytest.approx((1 - t) * long_a + t * long_b, rel=1e-6)
+    assert math.atan2(between[1], between[0]) == pytest.approx(t * angle, abs=1e-6)
+
+
+def test_slerp_takes_every_row_by_its_own_angle():
+    pairs = [pair_at(angle, 1.0, 2.0) for angle in (0.3, 1.0, 2.5)]
+    a, b = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    t = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    alone = [slerp(*pair, t[row : row + 1]) for row, pair in enumerate(pairs)]
+    torch.testing.assert_close(slerp(a, b, t), torch.cat(alone))
+    angles = torch.atan2(slerp(a, b, t)[:, 1], slerp(a, b, t)[:, 0])
+    torch.testing.assert_close(angles, t * torch.tensor([0.3, 1.0, 2.5], dtype=torch.float64))
+
+
+@calm
+@given(seed=SEEDS)
+def test_both_ways_end_exactly_where_they_should(seed: int):
+    a, b = rows(3, 8, seed), rows(3, 8, seed + 1)
+    for way in (slerp, lerp):
+        assert torch.equal(way(a, b, torch.zeros(3)), a)
+        assert torch.equal(way(a, b, torch.ones(3)), b)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([1.0, 2.0], [2.0, 4.0], [1.25, 2.5]),  # the same way
+        ([1.0, 2.0], [-1.0, -2.0], [0.5, 1.0]),  # opposite ways: there is no one great circle
+        ([0.0, 0.0], [3.0, 4.0], [0.75, 1.0]),  # from nowhere
+        ([3.0, 4.0], [0.0, 0.0], [2.25, 3.0]),
+        ([0.0, 0.0], [0.0, 0.0], [0.0, 0.0]),
+    ],
+)
+def test_slerp_goes_straight_where_there_is_no_angle(first: list[float], second: list[float], expected: list[float]):
+    between = slerp(torch.tensor([first]), torch.tensor([second]), torch.tensor([0.25]))
+    torch.testing.assert_close(between, torch.tensor([expected]))
+
+
+@calm
+@given(gap=st.floats(1e-3, 0.1), t=st.floats(0, 1), turn=st.floats(0, 3))
+def test_slerp_keeps_its_length_between_almost_opposite_rows_in_single_precision(gap: float, t: float, turn: float):
+    angles = torch.tensor([turn, turn + math.pi - gap], dtype=torch.float64)
+    a, b = torch.stack([angles.cos(), angles.sin()], dim=1).float()
+    assert slerp(a[None], b[None], torch.tensor([t])).norm().item() == pytest.approx(1, abs=2e-3)
+
+
+@calm
+@given(seed=SEEDS, size=st.sampled_from([1e-30, 1e-10, 1e10, 1e18]), t=st.floats(0, 1))
+def test_slerp_stays_finite(seed: int, size: float, t: float):
+    a, b = rows(2, 5, seed) * size, rows(2, 5, seed + 1)
+    assert torch.isfinite(slerp(a, b, torch.full((2,), t))).all()
+    assert torch.isfinite(slerp(a, -a * (1 + 1e-7), torch.full((2,), t))).all()
+
+
+def test_ways_keep_the_shape_of_latents():
+    a, b, t = rows(2, 12, 0).view(2, 3, 2, 2), rows(2, 12, 1).view(2, 3, 2, 2), torch.tensor([0.3, 0.6])
+    assert slerp(a, b, t).shape == (2, 3, 2, 2)
+    torch.testing.assert_close(lerp(a, b, t)[1], 0.4 * a[1] + 0.6 * b[1])
+
+
+@calm
+@given(seed=SEEDS, t=st.floats(0.01, 0.99))
+def test_mixing_two_points_is_going_part_of_the_way(seed: int, t: float):
+    a, b = rows(1, 6, seed), rows(1, 6, seed + 1)
+    share = torch.tensor([t])
+    torch.testing.assert_close(mix([a, b], [1 - t, t], "slerp"), slerp(a, b, share))
+    torch.testing.assert_close(mix([a, b], [1 - t, t], "lerp"), lerp(a, b, share))
+
+
+def test_mixing_takes_weights_relative_to_each_other():
+    a, b, c = (rows(1, 6, seed) for seed in range(3))
+    torch.testing.assert_close(mix([a, b, c], [1, 2, 5], "lerp"), (a + 2 * b + 5 * c) / 8)
+    assert torch.equal(mix([a], [0.3], "slerp"), a)
+    assert torch.isfinite(mix([a, b], [1, -1], "slerp")).all()
+
+
+@calm
+@given(num_ends=st.integers(2, 6), num_frames=st.integers(2, 40))
+def test_path_weights_go_through_all_ends_in_turn(num_ends: int, num_frames: int):
+    found = path_weights(num_ends, num_frames)
+    assert len(found) == num_frames
+    assert found[0] == tuple(float(end == 0) for end in range(num_ends))
+    assert found[-1] == tuple(float(end == num_ends - 1) for end in range(num_ends))
+    for row in found:
+        assert sum(row) == pytest.approx(1)
+        assert min(row) >= 0
+        assert sum(weight > 0 for weight in row) <= 2
+    places = [sum(end * weight for end, weight in enumerate(row)) for row in found]
+    steps = [later - earlier for earlier, later in pairwise(places)]
+    assert steps == pytest.approx([(num_ends - 1) / (num_frames - 1)] * (num_frames - 1))
+
+
+@pytest.mark.parametrize("num_frames", [3, 5, 9])
+def test_path_weights_meet_the_middle_of_three_ends(num_frames: int):
+    assert path_weights(3, num_frames)[num_frames // 2] == (0.0, 1.0, 0.0)
+
+
+@calm
+@given(side=st.integers(2, 9))
+def test_grid_weights_are_bilinear_and_exact_in_the_corners(side: int):
+    found = grid_weights(side)
+    assert len(found) == side * side
+    corners = [found[place] for place in (0, side - 1, side * (side - 1), side * side - 1)]
+    assert corners == [tuple(float(place == corner) for place in range(4)) for corner in range(4)]
+    for row in found:
+        assert sum(row) == pytest.approx(1)
+        assert min(row) >= 0
+    for index, (top_left, top_right, bottom_left, bottom_right) in enumerate(found):
+        down, right = divmod(index, side)
+        assert (top_right + bottom_right) * (side - 1) == pytest.approx(right)
+        assert (bottom_left + bottom_right) * (side - 1) == pytest.approx(down)
+        assert top_left * bottom_right == pytest.approx(top_right * bottom_left)
+
+
+@calm
+@given(latents=st.lists(SEEDS, min_size=2, max_size=4, unique=True), num_frames=st.integers(2, 12))
+def test_every_frame_of_a_way_is_a_recipe_that_can_be_written(latents: list[int], num_frames: int):
+    ends = [Latent.seed(seed) for seed in latents]
+    for row in path_weights(len(ends), num_frames):
+        mixed = Latent.mix(ends, row)
+        assert Latent.parse(str(mixed)) == mixed
