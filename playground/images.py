@@ -115,7 +115,7 @@ def fit(image: Image.Image, size: int, channels: int = 1, *, invert: bool | None
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise BadPicture(f"That picture is damaged ({error}).", _REMEDY) from error
     plain = ImageOps.fit(flat.convert("L" if channels == 1 else "RGB"), (size, size), Image.Resampling.LANCZOS)
-    array8 = np.asarray(plain, dtype=np.uint8).reshape(size, size, channels)
+    array8 = np.array(plain, dtype=np.uint8).reshape(size, size, channels)
     light_border = np.concatenate([array8[[0, -1]].reshape(-1), array8[:, [0, -1]].reshape(-1)]).mean() > 127
     return 255 - array8 if (light_border if invert is None else invert) else array8
 

@@ -8,14 +8,22 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 
 import ipaddress
+import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+from playground.engine import Engine
 from playground.settings import PROJECT, Settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 torch.set_num_threads(1)
 _connect = socket.socket.connect
@@ -38,3 +46,48 @@ def no_other_host(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(tmp_path: Path) -> Settings:
     """The bundled weights, no Hub."""
     return Settings(weights_dir=PROJECT / "weights", hub="off", port=0)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running page: where it is, and the engine behind it."""
+
+    url: str
+    engine: Engine
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Site]:
+    """The whole page on a free port, as `app.py` opens it."""
+    from playground.ui import build, launch
+
+    engine = Engine(settings)
+    page = build(engine)
+    _, url, _ = launch(page, engine, prevent_thread_lock=True, quiet=True)
+    yield Site(url, engine)
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    """One page for all tests that only look at it."""
+    with opened(Settings(hub="off", device="cpu", port=0)) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def page_url(site: Site) -> str:
+    return site.url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    assert path, "Chromium is needed: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from playground import hub, metrics
 from playground.cards import Card, bundled_cards, find_card
 from playground.device import device_words, pick_device, pick_dtype
-from playground.errors import UnknownCard
+from playground.errors import TrainingError, UnknownCard
 from playground.families import FAMILIES, Model
 from playground.families.base import Encodes, HasPosterior
 from playground.images import from_uint8, to_uint8
@@ -38,6 +38,8 @@ from playground.training.model_card import write_model_card
 CLASSIFIER = "classifier-fashion-28"
 CHUNK = 250
 TIMED_RUNS = 15
+FEWEST = 10
+"""Fewer pictures have too few neighbours to measure precision and recall by."""
 
 
 @dataclass
@@ -150,7 +152,7 @@ def evaluate_card(
 ) -> dict[str, dict[str, Any]]:
     """Measures a card's weights as bundled; writes `metrics.json` and the model card, prints a table, returns the figures.
 
-    Raises `UnknownCard`, `BadWeights` or `TrainingError` (no data set) with a sentence.
+    Raises `UnknownCard`, `BadWeights` or `TrainingError` (no data set, too few pictures) with a sentence.
     """
     cards = bundled_cards(settings.weights_dir)
     card = find_card(cards, card_id)
@@ -158,6 +160,8 @@ def evaluate_card(
         raise UnknownCard(
             f"{card_id} is no generative model.", f"Cards to evaluate: {', '.join(c.id for c in cards.values() if c.family in FAMILIES)}."
         )
+    if num_samples < FEWEST:
+        raise TrainingError(f"{num_samples} pictures are too few to measure.", f"Give --num-samples a whole number from {FEWEST}.")
     where = pick_device(device)
     folder = _folder(card, settings)
     family = FAMILIES[card.family]

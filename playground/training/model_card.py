@@ -41,6 +41,7 @@ def write_model_card(
     training = json.loads((folder / "config.json").read_text()).get("training", {})
     lead = (inspect.getdoc(FAMILIES[card.family]) or "").partition("\n\n")[0]
     any_figure = next(iter(figures.values()))
+    num_samples = max(figure["n"] for figure in figures.values())
     knobs = ", ".join(f"{name} = {value}" for name, value in params.items())
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in class_share.items())
     rows = "\n".join(f"| `{name}` | {MEANING.get(name, name)} | {figure['value']} | {figure['n']:,} |" for name, figure in figures.items())
@@ -84,7 +85,7 @@ on {any_figure["date"]}, {any_figure["device"]}. Generated pictures use the knob
 |---|---|---|---|
 {rows}
 
-What the classifier takes 10,000 generated pictures for: {shares}.
+What the classifier takes {num_samples:,} generated pictures for: {shares}.
 
 ## Training
 

@@ -54,10 +54,19 @@ def _endpoint(engine: Engine, family: type[Model], task: type[Task], card: Card)
 
 
 def _documentation(task: type[Task], specs: list[KnobSpec]) -> str:
-    lines = [task.says, "", "Parameters:", "    card: Which model, by its id."]
-    for spec in specs:
-        bounds = f" {spec.minimum:g} to {spec.maximum:g}." if spec.minimum is not None and spec.maximum is not None else ""
-        choice = f" One of {', '.join(spec.choices)}." if spec.kind == "choice" else ""
-        lines.append(f"    {spec.name}: {spec.help}{bounds}{choice}")
+    """What the API page shows (all before `Parameters:`), and what tools read of each parameter."""
+    allowed, helps = {spec.name: _allowed(spec) for spec in specs}, {spec.name: spec.help for spec in specs}
+    bounds = "; ".join(f"{name} {words}" for name, words in allowed.items() if words)
+    lines = [f"{task.says} Allowed: {bounds}.", "Parameters:", "    card: Which model, by its id."]
+    for name, words in allowed.items():
+        lines.append(f"    {name}: {helps[name]}" + (f" Allowed: {words}." if words else ""))
     answer = "    `png` (data URL with its recipe inside), `query` (the link), `python`, `about`, `facts`, `cells`, `weights_sha256`."
     return "\n".join([*lines, "Returns:", answer])
+
+
+def _allowed(spec: KnobSpec) -> str:
+    if spec.minimum is not None and spec.maximum is not None:
+        return f"{spec.minimum:.10g} to {spec.maximum:.10g}"
+    if spec.min_length is not None:
+        return f"{spec.min_length} to {spec.max_length} entries"
+    return " or ".join(spec.choices)

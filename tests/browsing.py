@@ -1,0 +1,92 @@
+"""Driving the page: one tab of Chromium that notes what went wrong and whom it asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Locator, Page
+
+from playground.settings import PROJECT
+
+CARD = "vae-fashion-28"
+DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+PATIENCE = 60_000
+"""Milliseconds before a wait gives up; nothing is measured by it."""
+
+
+@dataclass
+class Tab:
+    """A browser tab on the page; `panel` is the one that is looked at."""
+
+    page: Page
+    url: str
+    panel: str = "vae-sample"
+    problems: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    def open(self, task: str, query: str = "") -> Tab:
+        """The page at a task (by link, when it is not the first), with its picture kept."""
+        self.panel = f"vae-{task}"
+        link = query or (f"card={CARD}&task={task}" if task != "sample" else "")
+        self.page.goto(f"{self.url}?{link}")
+        self.settled()
+        return self
+
+    def settled(self, *parts: str) -> str:
+        """Waits until the kept answer is of the knobs as they are, and its link holds `parts`; the link."""
+        ready = """([panel, parts]) => { const p = window.playground?.panels[panel];
+            return p?.kept && !p.dirty && !p.inFlight && p.kept.about.progress >= 1 && parts.every((part) => p.kept.query.includes(part)); }"""
+        self.page.wait_for_function(ready, arg=[self.panel, list(parts)], timeout=PATIENCE)
+        return str(self.of("kept.query"))
+
+    def of(self, path: str) -> Any:
+        """A property of the panel's script object."""
+        return self.page.evaluate(f"window.playground.panels['{self.panel}'].{path}")
+
+    def find(self, selector: str) -> Locator:
+        """Inside the panel's tab."""
+        return self.page.locator(f"#tab-{self.panel} {selector}")
+
+    def knob(self, name: str) -> Locator:
+        return self.page.locator(f"#{self.panel}-{name}")
+
+    def caption(self) -> str:
+        return self.find(".lp-caption").inner_text()
+
+    def picture(self) -> str:
+        """What the large canvas shows, as a data URL."""
+        return str(self.of("canvas.toDataURL()"))
+
+    def shot(self, name: str) -> None:
+        """Keeps a screenshot in the ignored folder `artifacts/`."""
+        folder = PROJECT / "artifacts"
+        folder.mkdir(exist_ok=True)
+        self.page.screenshot(path=folder / f"{name}.png")
+
+
+@contextmanager
+def browse(chromium: Browser, url: str, **context: Any) -> Iterator[Tab]:
+    """A fresh tab in a fresh context. At the end nothing may have gone wrong, and nobody else been asked."""
+    options = {"viewport": DESK, "reduced_motion": "no-preference", **context}
+    with chromium.new_context(**options) as browser_context:
+        browser_context.grant_permissions(["clipboard-read", "clipboard-write"])
+        tab = Tab(browser_context.new_page(), url)
+        tab.page.set_default_timeout(PATIENCE)
+        tab.page.on("console", lambda message: tab.problems.append(message.text) if message.type == "error" else None)
+        tab.page.on("pageerror", lambda error: tab.problems.append(str(error)))
+        tab.page.on("request", lambda request: _note(tab, request.url))
+        yield tab
+        assert tab.hosts <= {urlsplit(url).hostname}, tab.hosts
+        assert not tab.problems, tab.problems
+
+
+def _note(tab: Tab, url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme in ("http", "https", "ws", "wss"):
+        tab.hosts.add(str(parts.hostname))
+        tab.asked.append(url)

@@ -1,0 +1,246 @@
+"""The evaluation on the bundled VAE with few pictures: every figure is there, repeats itself, and is written where it is read."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from playground.__main__ import main
+from playground.cards import bundled_cards
+from playground.device import device_words
+from playground.errors import BadWeights, TrainingError, UnknownCard
+from playground.families.vae import VAE
+from playground.knobs import Knobs
+from playground.nets.classifier import Classifier
+from playground.settings import PROJECT, Settings
+from playground.training.data import DEFAULT_FOLDER, FASHION_CLASSES, Split, load_fashion_mnist
+from playground.training.evaluate import CLASSIFIER, Evaluation, evaluate_card, load_classifier
+from playground.training.model_card import MEANING, figures_table, refresh_readme
+from playground.training.recipes.classifier import accuracy_on
+
+CARD = "vae-fashion-28"
+FEW = 200
+CPU = torch.device("cpu")
+NAMES = set(MEANING) - {"bits_per_dim"}  # that one is for families that know their exact likelihood
+QUALITY = sorted(NAMES - {"parameters", "bytes", "gflop_per_picture", "ms_per_picture"})
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled weights, copied, without earlier figures."""
+    words = shutil.ignore_patterns("metrics.json", "README.md")
+    return shutil.copytree(PROJECT / "weights", tmp_path_factory.mktemp("evaluated") / "weights", ignore=words)
+
+
+def settings_of(weights: Path) -> Settings:
+    return Settings(weights_dir=weights, hub="off", port=0)
+
+
+@pytest.fixture(scope="module")
+def figures(weights: Path) -> dict[str, dict[str, Any]]:
+    """What one evaluation answers; its files lie in `weights`."""
+    return evaluate_card(CARD, settings_of(weights), data=DEFAULT_FOLDER, num_samples=FEW, seed=3, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def splits() -> tuple[Split, Split]:
+    """The first pictures of both splits: nothing beyond them is looked at."""
+    train, test = (load_fashion_mnist(name) for name in ("train", "test"))
+    return Split(train.pictures[:FEW], train.labels[:FEW]), Split(test.pictures[:FEW], test.labels[:FEW])
+
+
+def evaluation(weights: Path, splits: tuple[Split, Split], *, seed: int = 3, params: Knobs | None = None) -> Evaluation:
+    card = bundled_cards(weights)[CARD]
+    return Evaluation(
+        model=VAE.load(weights / CARD, CPU, torch.float32),
+        params=params or VAE.Params.parse(card.defaults),
+        classifier=load_classifier(weights / CLASSIFIER),
+        train=splits[0],
+        test=splits[1],
+        num_samples=FEW,
+        seed=seed,
+        weights=weights / CARD / "model.safetensors",
+    )
+
+
+# -- the figures --------------------------------------------------------------------------------------------------------
+
+
+def test_every_documented_figure_is_there_and_finite(figures: dict[str, dict[str, Any]]):
+    assert set(figures) == NAMES
+    assert all(math.isfinite(figure["value"]) for figure in figures.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("elbo_bits_per_dim", 0.5, 8.0),  # 8 is a uniform guess
+        ("reconstruction_psnr_db", 10.0, 60.0),
+        ("reconstruction_ssim", 0.3, 1.0),
+        ("precision", 0.0, 1.0),
+        ("recall", 0.0, 1.0),
+        ("coverage", 0.0, 1.0),
+        ("density", 0.0, 3.0),
+        ("gflop_per_picture", 1e-4, 10.0),
+        ("ms_per_picture", 1e-3, 60_000.0),
+    ],
+)
+def test_figures_lie_where_they_can(figures: dict[str, dict[str, Any]], name: str, low: float, high: float):
+    assert low <= figures[name]["value"] <= high
+
+
+def test_generated_pictures_are_farther_from_test_pictures_than_training_pictures_are(figures: dict[str, dict[str, Any]]):
+    assert 0 < figures["classifier_fd_floor"]["value"] < figures["classifier_fd"]["value"]
+
+
+def test_costs_are_those_of_the_file(figures: dict[str, dict[str, Any]], weights: Path):
+    file = weights / CARD / "model.safetensors"
+    assert figures["bytes"]["value"] == file.stat().st_size
+    parameters = sum(value.numel() for value in VAE.load(weights / CARD, CPU, torch.float32).network.state_dict().values())
+    assert figures["parameters"]["value"] == parameters
+    assert 2 * parameters < file.stat().st_size < 2 * parameters + 50_000  # half precision and a header
+
+
+def test_each_figure_says_how_it_was_measured(figures: dict[str, dict[str, Any]]):
+    for name, figure in figures.items():
+        assert set(figure) == {"value", "n", "seed", "command", "date", "device"}
+        assert figure["n"] == (FEW if name in QUALITY else 1)
+        assert figure["seed"] == 3
+        assert figure["command"] == f"python -m playground evaluate {CARD} --num-samples {FEW} --seed 3"
+        assert figure["device"] == device_words(CPU)
+        assert datetime.date.fromisoformat(figure["date"])
+
+
+def test_an_evaluation_repeats_itself(weights: Path, splits: tuple[Split, Split], figures: dict[str, dict[str, Any]]):
+    torch.manual_seed(99)  # the global generator has no say
+    with torch.inference_mode():
+        again = evaluation(weights, splits)
+        measured = again.elbo(again.model) | again.reconstruction(again.model) | again.generation()
+    assert sorted(measured) == QUALITY
+    for name in QUALITY:
+        assert float(f"{measured[name][0]:.5g}") == figures[name]["value"], name
+
+
+def test_the_seed_and_the_knobs_decide_what_is_generated(weights: Path, splits: tuple[Split, Split], figures: dict[str, dict[str, Any]]):
+    with torch.inference_mode():
+        other_seed = evaluation(weights, splits, seed=4).generation()
+        cold = evaluation(weights, splits, params=VAE.Params.parse({"temperature": 0.0, "prior": "standard"}))
+        same_picture = cold.generation()
+    assert float(f"{other_seed['classifier_fd'][0]:.5g}") != figures["classifier_fd"]["value"]
+    assert float(f"{other_seed['classifier_fd_floor'][0]:.5g}") == figures["classifier_fd_floor"]["value"]
+    # At temperature 0 there is one picture, again and again: one class, little coverage, far from the test pictures.
+    assert sorted(cold.class_share.values())[-2:] == [0, 1]
+    assert same_picture["coverage"][0] < 0.1
+    assert same_picture["classifier_fd"][0] > 2 * figures["classifier_fd"]["value"]
+
+
+def test_shares_of_classes_add_up(weights: Path, splits: tuple[Split, Split]):
+    measured = evaluation(weights, splits)
+    with torch.inference_mode():
+        measured.generation()
+    assert tuple(measured.class_share) == FASHION_CLASSES
+    assert sum(measured.class_share.values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_classifier_knows_the_test_pictures(weights: Path, splits: tuple[Split, Split]):
+    classifier = load_classifier(weights / CLASSIFIER)
+    assert isinstance(classifier, Classifier)
+    with torch.inference_mode():
+        assert accuracy_on(classifier, splits[1]) > 0.85
+
+
+# -- what is written ----------------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_written_as_answered(figures: dict[str, dict[str, Any]], weights: Path):
+    assert json.loads((weights / CARD / "metrics.json").read_text()) == figures
+    assert not list(weights.rglob("*.part"))
+
+
+def test_the_model_card_holds_every_figure(figures: dict[str, dict[str, Any]], weights: Path):
+    card = bundled_cards(weights)[CARD]
+    text = (weights / CARD / "README.md").read_text()
+    assert text.startswith(f"---\nlicense: {card.license}\n")
+    assert f"# {card.title}" in text
+    assert "A variational autoencoder" in text
+    assert "Traceback" not in text
+    for name, figure in figures.items():
+        assert f"| `{name}` | {MEANING[name]} | {figure['value']} | {figure['n']} |" in text
+    assert figures["bytes"]["command"] in text
+    for name, value in VAE.Params.parse(card.defaults).to_plain().items():
+        assert f"{name} = {value}" in text
+    training = json.loads((weights / CARD / "config.json").read_text())["training"]
+    assert f"- Command: `{training['command']}`" in text
+    assert f"{training['steps']:,} steps" in text
+    assert all(name in text for name in FASHION_CLASSES)
+
+
+def test_the_model_card_says_how_many_pictures_the_classifier_saw(figures: dict[str, dict[str, Any]], weights: Path):
+    assert f"What the classifier takes {FEW:,} generated pictures for: " in (weights / CARD / "README.md").read_text()
+
+
+def test_the_table_of_cards_holds_the_card(figures: dict[str, dict[str, Any]], weights: Path):
+    head, rule, *rows = figures_table(weights).splitlines()
+    assert head.count("|") == rule.count("|")
+    (row,) = [row for row in rows if row.startswith(f"| `{CARD}` |")]
+    cells = dict(zip(head.strip("| ").split(" | "), row.strip("| ").split(" | "), strict=True))
+    assert cells["Bits/dim ↓"] == f"{figures['elbo_bits_per_dim']['value']:.3f}"
+    assert cells["PSNR ↑"] == f"{figures['reconstruction_psnr_db']['value']:.1f}"
+    assert cells["FD ↓"] == f"{figures['classifier_fd']['value']:.3f}"
+    assert cells["MB"] == f"{figures['bytes']['value'] / 1e6:.1f}"
+    assert "–" not in cells.values()
+    assert not any(CLASSIFIER in row for row in rows)  # only what was measured
+
+
+def test_the_table_takes_its_place_between_the_markers(figures: dict[str, dict[str, Any]], weights: Path, tmp_path: Path):
+    readme = tmp_path / "README.md"
+    readme.write_text("Before.\n<!-- figures -->\nold\n<!-- /figures -->\nAfter.\n")
+    for _ in range(2):
+        refresh_readme(readme, weights)
+        assert readme.read_text() == f"Before.\n<!-- figures -->\n{figures_table(weights)}\n<!-- /figures -->\nAfter.\n"
+
+
+# -- what is refused ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_card_is_refused(weights: Path):
+    with pytest.raises(UnknownCard, match=rf"^There is no card called 'nonsense'\. There are: .*{CARD}"):
+        evaluate_card("nonsense", settings_of(weights), data=DEFAULT_FOLDER)
+
+
+@pytest.mark.parametrize("card", [CLASSIFIER, "pictures-fashion-28"])
+def test_a_card_that_is_no_generative_model_is_refused(weights: Path, card: str):
+    with pytest.raises(UnknownCard, match=rf"^{card} is no generative model\. Cards to evaluate: .*{CARD}") as caught:
+        evaluate_card(card, settings_of(weights), data=DEFAULT_FOLDER)
+    assert CLASSIFIER not in caught.value.remedy
+
+
+def test_missing_data_and_damaged_weights_are_refused(weights: Path, tmp_path: Path):
+    with pytest.raises(TrainingError, match="The data set is not here"):
+        evaluate_card(CARD, settings_of(weights), data=tmp_path, num_samples=FEW)
+    damaged = shutil.copytree(weights, tmp_path / "weights")
+    file = damaged / CARD / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(BadWeights, match="is damaged"):
+        evaluate_card(CARD, settings_of(damaged), data=DEFAULT_FOLDER, num_samples=FEW)
+
+
+@pytest.mark.parametrize("count", [0, -5, 9])
+def test_too_few_pictures_are_refused(weights: Path, count: int):
+    with pytest.raises(TrainingError, match=f"^{count} pictures are too few to measure"):
+        evaluate_card(CARD, settings_of(weights), data=DEFAULT_FOLDER, num_samples=count)
+
+
+def test_a_mistake_on_the_command_line_is_one_sentence(capsys: pytest.CaptureFixture[str]):
+    assert main(["evaluate", "nonsense"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("playground: There is no card called 'nonsense'.")
+    assert err.count("\n") == 1
