@@ -172,7 +172,8 @@ def test_the_map_follows_mouse_and_arrow_keys(tab: Tab) -> None:
     box = canvas.bounding_box()
     assert box is not None
     place = tab.page.evaluate(
-        "(() => { const m = window.playground.panels['vae-map'].map, p = m.points.neighbours; return [m.screen(p.x[0], 1), m.screen(p.y[0], -1)]; })()"
+        """(() => { const map = window.playground.panels['vae-map'].map, dots = map.points.neighbours;
+        return [map.screen(dots.x[0], 1), map.screen(dots.y[0], -1)]; })()"""
     )
     tab.page.mouse.move(box["x"] + place[0], box["y"] + place[1])
     expect(tab.find(".lp-tip")).to_be_visible()
