@@ -127,11 +127,11 @@ def _card(card_id: str, entry: Any) -> Card:
             raise ValueError(f"{where} has an unknown field {name!r}")
         if not isinstance(value, known[name]):
             raise ValueError(f"{name} of {where} is not a {known[name].__name__}")
-    for name in ("family", "title", "files"):
+    for name in ("family", "title"):
         if not entry.get(name):
             raise ValueError(f"{where} has no {name}")
     _check_source(where, entry)
-    files = {name: _check_file(where, name, value) for name, value in entry["files"].items()}
+    files = {name: _check_file(where, name, value) for name, value in entry.get("files", {}).items()}
     return Card(**{**entry, "id": card_id, "files": files})
 
 

@@ -97,15 +97,15 @@ class Engine:
     settings: Settings = field(default_factory=Settings.from_environment)
     cards: Mapping[str, Card] | None = None
 
-    problem: str = ""
-    """Why there are no cards, in a sentence; empty when there are."""
+    problem: BadWeights | None = None
+    """Why there are no cards; None when there are."""
 
     def __post_init__(self) -> None:
         if self.cards is None:
             try:
                 self.cards = bundled_cards(self.settings.weights_dir)
             except BadWeights as error:
-                self.cards, self.problem = {}, str(error)
+                self.cards, self.problem = {}, error
         self.device = pick_device(self.settings.device)
         self.dtype = pick_dtype(self.device)
         self._seats: OrderedDict[str, _Seat] = OrderedDict()

@@ -26,6 +26,8 @@ def resolve(card: Card, *, weights_dir: Path, allow_hub: bool = True, timeout: f
 
     Raises `BadWeights` for files that are damaged or nowhere, `HubUnreachable` when the Hub did not answer.
     """
+    if not card.files:
+        raise BadWeights(f"{card.id} has no weights yet.", f"Train it: python -m playground train {card.id}.")
     folder = weights_dir / card.id
     missing = [name for name, expected in card.files.items() if not _is_bundled(folder / name, expected, card)]
     if not missing:

@@ -18,11 +18,15 @@ PER_REQUEST = 64
 def sample_to(out: Path, card: str, knobs: Sequence[str], settings: Settings) -> Iterator[Path]:
     """Writes `--num-samples` pictures and yields the files: one PNG each with its recipe inside, or all in one `.npz`.
 
-    The `.npz` holds `images`, uint8 (N, H, W, C). Raises `BadKnob` for an option that is no knob or does not fit.
+    The `.npz` holds `images`, uint8 (N, H, W, C). Raises `BadKnob` for an option that is no knob or does not fit, `BadWeights` when
+    there are no cards.
     """
     options = read_options(knobs)
     count, seed = _whole(options.pop("num_samples", "16"), "num-samples"), _whole(options.pop("seed", "0"), "seed")
-    results = _results(Engine(settings), card, options, count, seed)
+    engine = Engine(settings)
+    if engine.problem:
+        raise engine.problem
+    results = _results(engine, card, options, count, seed)
     if out.suffix == ".npz":
         out.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(out, images=np.concatenate([result.pictures for result in results]))

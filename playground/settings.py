@@ -19,7 +19,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="Address the page listens on; 0.0.0.0 in a container.")
+    host: str = Field(
+        "", description="Address the page listens on; empty is this machine alone, or what a Space asks for. A container says 0.0.0.0."
+    )
     port: int = Field(7860, ge=0, le=65535, description="Port the page listens on; 0 picks a free one.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where models run; auto prefers CUDA, then MPS.")
     memory_mb: int = Field(2048, ge=16, description="MiB of weights kept loaded; the least recently used model goes first.")

@@ -39,8 +39,10 @@ class Tab:
 
     def settled(self, *parts: str) -> str:
         """Waits until the kept answer is of the knobs as they are, and its link holds `parts`; the link."""
-        ready = """([panel, parts]) => { const p = window.playground?.panels[panel];
-            return p?.kept && !p.dirty && !p.inFlight && p.kept.about.progress >= 1 && parts.every((part) => p.kept.query.includes(part)); }"""
+        ready = """([panel, parts]) => {
+            const shown = window.playground?.panels[panel];
+            return shown?.kept && !shown.dirty && !shown.inFlight && shown.kept.about.progress >= 1
+                && parts.every((part) => shown.kept.query.includes(part)); }"""
         self.page.wait_for_function(ready, arg=[self.panel, list(parts)], timeout=PATIENCE)
         return str(self.of("kept.query"))
 

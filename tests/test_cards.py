@@ -10,6 +10,7 @@ import pytest
 
 from playground.cards import Card, bundled_cards, file_sha256, find_card, read_cards, write_hashes
 from playground.errors import BadWeights, UnknownCard
+from playground.hub import resolve
 from playground.settings import PROJECT
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -65,7 +66,14 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert card.weights_sha256 == HASH
 
 
-def test_only_family_title_and_files_are_needed(tmp_path: Path) -> None:
+def test_a_card_may_wait_for_its_training(tmp_path: Path) -> None:
+    card = read_cards(write_manifest(tmp_path, entry(files=None)))["vae-tiny-4"]
+    assert not card.files
+    with pytest.raises(BadWeights, match="has no weights yet. Train it: python -m playground train vae-tiny-4"):
+        resolve(card, weights_dir=tmp_path)
+
+
+def test_only_family_and_title_are_needed(tmp_path: Path) -> None:
     without = dict.fromkeys(("repo", "revision", "license", "paper", "dataset", "defaults"))
     card = read_cards(write_manifest(tmp_path, entry(files=files("pictures.png"), **without)))["vae-tiny-4"]
     assert card == Card("vae-tiny-4", "vae", "A VAE", {"pictures.png": HASH})
@@ -88,8 +96,6 @@ DEFECTS = {
     "wrong type of revision": (entry(revision="12"), "revision of [vae-tiny-4] is not a str"),
     "no family": (entry(family=None), "[vae-tiny-4] has no family"),
     "empty title": (entry(title='""'), "[vae-tiny-4] has no title"),
-    "no files": (entry(files=None), "[vae-tiny-4] has no files"),
-    "empty files": (entry(files="{}"), "[vae-tiny-4] has no files"),
     "id of one word": (entry("vae"), "[vae] is not named family-dataset-size"),
     "id in capitals": (entry("VAE-tiny-4"), "[VAE-tiny-4] is not named family-dataset-size"),
     "id with a path": (entry('"vae-tiny/../4"'), "[vae-tiny/../4] is not named family-dataset-size"),

@@ -190,7 +190,7 @@ def test_a_missing_file_is_named(weights: Path, name: str) -> None:
 
 def test_a_missing_folder_leaves_an_engine_that_says_why(tmp_path: Path) -> None:
     engine = Engine(Settings(weights_dir=tmp_path / "nowhere"))
-    assert not engine.cards and "cannot be read" in engine.problem
+    assert not engine.cards and "cannot be read" in str(engine.problem)
 
 
 def test_unforeseen_errors_show_no_traceback() -> None:

@@ -30,9 +30,6 @@ MEANING = {
 }
 """What each name of `metrics.json` means."""
 
-_OPENING = "<!-- figures -->"
-_CLOSING = "<!-- /figures -->"
-
 
 def write_model_card(
     card: Card, folder: Path, figures: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any], class_share: Mapping[str, float]
@@ -136,11 +133,3 @@ def _cell(figures: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> s
                 return f"{value / 1e6:.1f}"
             return f"{value:.1f}" if name in ("reconstruction_psnr_db", "ms_per_picture") else f"{value:.3f}"
     return "–"
-
-
-def refresh_readme(readme: Path, weights_dir: Path) -> None:
-    """Puts the table between README's two markers."""
-    text = readme.read_text()
-    before, _, rest = text.partition(_OPENING)
-    _, _, after = rest.partition(_CLOSING)
-    readme.write_text(f"{before}{_OPENING}\n{figures_table(weights_dir)}\n{_CLOSING}{after}")

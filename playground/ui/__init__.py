@@ -33,7 +33,7 @@ TAGLINE = "Move a slider, walk through a latent space, see what a generative mod
 
 def build(engine: Engine) -> gr.Blocks:
     """The whole page for one engine."""
-    cards = list((engine.cards or {}).values())
+    cards = [card for card in (engine.cards or {}).values() if card.files]  # the others are not trained yet
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 1800), fill_width=True) as page:
         with gr.Row(elem_classes="lp-top"):
             with gr.Column(scale=5, min_width=180):
@@ -70,7 +70,7 @@ def _no_cards(engine: Engine, title: str) -> str:
 def launch(page: gr.Blocks, engine: Engine, **options: Any) -> Any:
     """Starts the page with all that it needs: routes, scripts, style, limits."""
     return page.launch(
-        server_name=engine.settings.host,
+        server_name=engine.settings.host or None,  # None: 127.0.0.1, on a Space what the Space says
         server_port=engine.settings.port or None,
         theme=theme(),
         css=css(),

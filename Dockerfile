@@ -1,0 +1,33 @@
+# The page as a container: on a Hugging Face Space (sdk: docker, app_port: 7860) or on any machine:
+#   docker build -t latent-playground . && docker run -p 7860:7860 latent-playground
+FROM python:3.11-slim-bookworm
+
+# Spaces run a container as uid 1000; the same user here means the same rights everywhere.
+RUN useradd --create-home --uid 1000 user
+
+# Before the code, so that a change of the code does not install everything again.
+# torch's Linux wheel on PyPI brings CUDA, some GB that a page on a CPU never uses. A smaller image needs an index with CPU
+# builds: --build-arg PIP_EXTRA_INDEX_URL=… (pip prefers 2.13.0+cpu to 2.13.0, so the pin holds).
+ARG PIP_EXTRA_INDEX_URL
+COPY requirements.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore -r /tmp/requirements.txt
+
+USER user
+# 0.0.0.0: 127.0.0.1 inside a container is reached by nobody outside. Unbuffered: logs appear when they are written.
+# HF_HOME: fetched weights; mount a volume there to keep them.
+ENV HOME=/home/user \
+    HF_HOME=/home/user/.cache/huggingface \
+    PLAYGROUND_HOST=0.0.0.0 \
+    PLAYGROUND_PORT=7860 \
+    PYTHONUNBUFFERED=1
+WORKDIR /home/user/app
+# Owned by the user: a file that only its owner may read stays readable.
+COPY --chown=user:user LICENSE app.py ./
+COPY --chown=user:user weights weights
+COPY --chown=user:user playground playground
+
+EXPOSE 7860
+# By Python, because the slim image has no curl. The start takes a while: torch and gradio are imported first.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=90s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['PLAYGROUND_PORT']}/playground/health\", timeout=8)"]
+CMD ["python", "app.py"]
