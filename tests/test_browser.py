@@ -132,9 +132,12 @@ def test_reconstruct_a_test_picture_an_upload_and_a_drawing(tab: Tab, tmp_path: 
     gallery.click(position={"x": box["width"] * 0.85, "y": box["height"] * 0.4})
     tab.page.wait_for_function("!window.playground.panels['vae-reconstruct'].kept.query.includes('test%3A0')")
     assert "Bag" in tab.find(".lp-slot").inner_text()
+    tab.find(".lp-reset").click()
+    expect(tab.find(".lp-slot")).to_contain_text("Ankle boot")
+    tab.settled("test%3A0")
     gallery.focus()
     tab.page.keyboard.press("ArrowLeft")
-    expect(tab.find(".lp-slot")).to_contain_text("Sneaker")
+    expect(tab.find(".lp-slot")).to_contain_text("Bag")
     photo = tmp_path / "photo.jpg"
     Image.linear_gradient("L").resize((400, 300)).save(photo)
     tab.find("input[type=file]").set_input_files(photo)

@@ -71,7 +71,8 @@ def sheet_view(*, panel: str, task: str, title: str, view: str, names: Sequence[
 
 _PICKER = """
 <div class="lp-picker">
-  <p class="lp-label">{label}</p>
+  <div class="lp-titled"><p class="lp-label">{label}</p>
+    <button type="button" class="lp-button lp-reset" aria-label="Reset {label}">↺ Reset</button></div>
   <p class="lp-help">{help}</p>
   <div class="lp-slots" role="group" aria-label="{label}"></div>
   <div class="lp-row lp-several"><button type="button" class="lp-button lp-add">Add an end</button>
@@ -120,6 +121,7 @@ def latent_picker(
         elem_id=name,
         panel=panel,
         card=card,
+        initial=list(value),
         least=least,
         most=most,
         shelf=dict(shelf),

@@ -22,6 +22,7 @@
 
     bind() {
       const on = (selector, what) => $(this.element, selector)?.addEventListener("click", what);
+      on(".lp-reset", () => { this.slot = 0; this.set([...this.props.initial]); });
       on(".lp-dice", () => this.put(`seed:${Math.floor(Math.random() * 2 ** 31)}`));
       on(".lp-add", () => { if (this.value.length < this.props.most) { this.slot = this.value.length; this.set([...this.value, `seed:${Math.floor(Math.random() * 2 ** 31)}`]); } });
       on(".lp-remove", () => { if (this.value.length > this.props.least) { const value = this.value.filter((_, index) => index !== this.slot); this.slot = clamp(this.slot, 0, value.length - 1); this.set(value); } });

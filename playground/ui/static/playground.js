@@ -217,15 +217,26 @@
       if (!kept) return say("Nothing has been made yet.");
       const name = `${kept.card}-${this.props.task}`;
       if (what === "png") return download(kept.png, `${name}.png`);
-      if (what === "large") return download(`${PICTURE}?scale=8&${kept.query}`, `${name}-large.png`);
-      if (what === "cell") return kept.cells[this.selected] ? download(`${PICTURE}?scale=1&${kept.cells[this.selected]}`, `${name}-${this.selected + 1}.png`) : say("This picture has no latent of its own; save the sheet.");
+      if (what === "large") return fetched(`${PICTURE}?scale=8&${kept.query}`, `${name}-large.png`);
+      if (what === "cell") return kept.cells[this.selected] ? fetched(`${PICTURE}?scale=1&${kept.cells[this.selected]}`, `${name}-${this.selected + 1}.png`) : say("This picture has no latent of its own; save the sheet.");
       if (what === "link") return copy(location.href.split("?")[0] + `?${kept.query}`, "Link copied.");
       if (what === "python") return copy(kept.python, "Python copied.");
-      return download(`${ANIMATION}?format=${what}&${kept.query}`, `${name}.${what}`);
+      return fetched(`${ANIMATION}?format=${what}&${kept.query}`, `${name}.${what}`);
     }
   }
 
   const download = (url, name) => Object.assign(document.createElement("a"), { href: url, download: name }).click();
+  const fetched = async (url, name) => { // made by the server first, which may take a moment or be refused
+    say(`${name} is being made…`);
+    try {
+      const answer = await fetch(url);
+      if (!answer.ok) return say(await answer.text());
+      const made = URL.createObjectURL(await answer.blob());
+      download(made, name);
+      setTimeout(() => URL.revokeObjectURL(made), 60_000);
+      say(`${name} is ready.`);
+    } catch { say(`${name} could not be fetched. Check the connection and try again.`); }
+  };
   const copy = async (text, done) => {
     try { await navigator.clipboard.writeText(text); say(done); }
     catch { say("The browser does not allow copying here; open Python below and copy by hand."); }
