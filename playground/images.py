@@ -137,6 +137,12 @@ def unpack(text: str, size: int, channels: int = 1) -> Pictures:
     return fit(image, size, channels)
 
 
+def snake(pictures: Pictures, columns: int) -> Pictures:
+    """The pictures of a sheet in an order without jumps: every other row from right to left."""
+    rows = [pictures[start : start + columns] for start in range(0, len(pictures), columns)]
+    return np.concatenate([row[::-1] if index % 2 else row for index, row in enumerate(rows)])
+
+
 def animate(frames: Pictures, format: str, *, seconds: float = 3.0, scale: int = 8, text: str = "") -> bytes:
     """Frames (N, H, W, C) as one animation that runs forth and back: `WEBP`, `GIF` or `MP4`."""
     order = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]

@@ -106,7 +106,7 @@ def test_interpolate_between_two_to_four_ends(tab: Tab, tmp_path: Path) -> None:
         tab.find(".lp-add").click()
         tab.page.wait_for_function(f"window.playground.panels['vae-interpolate'].kept.query.split('ends=').length === {count + 1}")
         tab.settled()
-    assert tab.of("about.count") == 121 and tab.of("about.columns") == 11
+    assert tab.of("about.count") == 81 and tab.of("about.columns") == 9
     tab.shot("interpolate-four")
     expect(tab.find(".lp-add")).to_be_disabled()
     for name in ("webp", "gif", "mp4"):

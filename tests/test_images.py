@@ -27,6 +27,7 @@ from playground.images import (
     pack,
     png_text,
     sheet,
+    snake,
     to_uint8,
     unpack,
 )
@@ -365,3 +366,9 @@ def test_very_short_animations_are_written(format: str, count: int):
     with av.open(io.BytesIO(data)) if format == "MP4" else Image.open(io.BytesIO(data)) as opened:
         frames = sum(1 for _ in opened.decode(video=0)) if format == "MP4" else opened.n_frames
     assert frames == count
+
+
+def test_a_grid_is_walked_without_jumps() -> None:
+    grid = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
+    assert snake(grid, 3).ravel().tolist() == [0, 1, 2, 5, 4, 3]
+    assert snake(grid, 6).ravel().tolist() == list(range(6))

@@ -32,7 +32,7 @@ class Interpolate(Task):
         help="Round keeps the usual distance from the middle; straight cuts through it, where pictures get blander.",
         choices={"slerp": "round (slerp)", "lerp": "straight (lerp)"},
     )
-    num_frames: int = Knob(11, label="Frames", help="Pictures on the strip, or along each side of the square.", ge=3, le=33, step=1)
+    num_frames: int = Knob(9, label="Frames", help="Pictures on the strip, or along each side of the square.", ge=3, le=33, step=1)
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
         if len(self.ends) == 4:

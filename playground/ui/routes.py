@@ -18,7 +18,7 @@ from starlette.routing import Route
 from playground.engine import TEXT_KEY, Engine, why
 from playground.errors import BadKnob, BadRequest, PlaygroundError
 from playground.families.base import HasMap
-from playground.images import animate, encode, fit, open_image, pack, png_text, sheet
+from playground.images import animate, encode, fit, open_image, pack, png_text, sheet, snake
 from playground.latent import Latent
 from playground.request import Request, read_query
 from playground.ui.answers import about, frame
@@ -105,7 +105,8 @@ class Routes:
         if name not in ANIMATIONS:
             raise BadKnob(f"There is no animation format {name!r}.", f"There are: {', '.join(ANIMATIONS)}.")
         request = self._request(http, "format")
-        body = animate(self.engine.run(request).pictures, name.upper(), text=request.to_query())
+        made = self.engine.run(request).sheet
+        body = animate(snake(made.pictures, made.columns), name.upper(), text=request.to_query())
         return Response(body, media_type=ANIMATIONS[name])
 
     def source(self, http: HTTPRequest) -> Response:

@@ -10,6 +10,8 @@
       Object.assign(this, { element, props, released, x: 0, y: 0, points: {}, projection: null });
       this.canvas = $(element, "canvas");
       this.tip = $(element, ".lp-tip");
+      this.shelf = `playground/shelf.png?card=${encodeURIComponent(props.card)}`;
+      new Image().src = this.shelf; // there before the first hover
       this.bind();
       new ResizeObserver(() => this.draw()).observe(element);
       const join = () => { const panel = playground.panels[props.panel]; if (panel) { panel.map = this; if (panel.values) this.moveTo(panel.values, panel.props.names); } else setTimeout(join, 100); };
@@ -75,7 +77,7 @@
       this.tip.hidden = best < 0;
       if (best < 0) return;
       const scale = 3, picture = $(this.tip, "i");
-      picture.style.backgroundImage = `url(playground/shelf.png?card=${encodeURIComponent(this.props.card)})`;
+      picture.style.backgroundImage = `url(${this.shelf})`;
       picture.style.backgroundPosition = `-${(best % SHEET_COLUMNS) * CELL * scale}px -${Math.floor(best / SHEET_COLUMNS) * CELL * scale}px`;
       picture.style.backgroundSize = `${SHEET_COLUMNS * CELL * scale}px auto`;
       $(this.tip, "span").textContent = this.props.classes[now.label[best]];
