@@ -12,7 +12,7 @@ ARG PIP_EXTRA_INDEX_URL
 COPY requirements.txt /tmp/requirements.txt
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore -r /tmp/requirements.txt
 
-USER user
+USER 1000
 # 0.0.0.0: 127.0.0.1 inside a container is reached by nobody outside. Unbuffered: logs appear when they are written.
 # HF_HOME: fetched weights; mount a volume there to keep them.
 ENV HOME=/home/user \
@@ -22,12 +22,12 @@ ENV HOME=/home/user \
     PYTHONUNBUFFERED=1
 WORKDIR /home/user/app
 # Owned by the user: a file that only its owner may read stays readable.
-COPY --chown=user:user LICENSE app.py ./
-COPY --chown=user:user weights weights
-COPY --chown=user:user playground playground
+COPY --chown=1000:1000 LICENSE app.py ./
+COPY --chown=1000:1000 weights weights
+COPY --chown=1000:1000 playground playground
 
 EXPOSE 7860
 # By Python, because the slim image has no curl. The start takes a while: torch and gradio are imported first.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=90s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['PLAYGROUND_PORT']}/playground/health\", timeout=8)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PLAYGROUND_PORT'] + '/playground/health', timeout=8)"]
 CMD ["python", "app.py"]

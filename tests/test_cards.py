@@ -69,7 +69,7 @@ def test_every_field_is_read(tmp_path: Path) -> None:
 def test_a_card_may_wait_for_its_training(tmp_path: Path) -> None:
     card = read_cards(write_manifest(tmp_path, entry(files=None)))["vae-tiny-4"]
     assert not card.files
-    with pytest.raises(BadWeights, match="has no weights yet. Train it: python -m playground train vae-tiny-4"):
+    with pytest.raises(BadWeights, match=r"has no weights yet\. Train it: python -m playground train vae-tiny-4"):
         resolve(card, weights_dir=tmp_path)
 
 

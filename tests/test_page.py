@@ -20,7 +20,7 @@ from tests.browsing import CARD, Tab, browse
 from tests.conftest import Site, opened
 
 pytestmark = pytest.mark.browser
-TASKS = ["sample", "traverse", "interpolate", "reconstruct", "inside", "map"]
+TASKS = ["sample", "traverse", "interpolate", "reconstruct", "inside", "map", "decode"]
 
 
 @pytest.fixture

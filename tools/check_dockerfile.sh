@@ -2,14 +2,15 @@
 # Builds the Dockerfile, starts the image and asks it for a page and a picture, on a Debian machine without a container engine:
 # buildah with chroot isolation, and a base image made of Debian's own packages under the name that the Dockerfile asks for.
 #
-# Needs root, buildah, debootstrap, curl, and about 8 GB below TMPDIR. Usage: make docker-check, or bash tools/check_dockerfile.sh.
-# Leaves nothing behind; fails with the end of the log. What a particular machine needs comes through the environment:
+# Usage, as root: make docker-check, or bash tools/check_dockerfile.sh. Needs buildah, debootstrap, curl and 15 GB below TMPDIR
+# (5 GB where pip finds a CPU build of torch). Leaves nothing behind; fails with the end of the log.
+# What a particular machine needs comes through the environment:
 #   PORT           the port to listen on (7860); choose another one where a page is open already
 #   WORK           a folder to work in that is kept, so that the next run finds its base image (default: a new one, deleted at the end)
 #   MIRROR         address of a Debian mirror (default: the one that apt uses here)
 #   DRIVER         buildah's storage driver (default: overlay, or vfs where overlay does not work)
-#   PIP_CONFIG     a pip.conf for the build, for example for a mirror
-#   EXTRA_VOLUMES  folders the build may read: "/a:/a:ro /b:/b:ro", for example wheels, or certificates of a proxy
+#   PIP_CONFIG     a pip.conf for the build, for example one that names a mirror or a folder of wheels
+#   EXTRA_VOLUMES  folders the build may read: "/a:/a:ro /b:/b:ro", for example that folder, or the certificates of a proxy
 #   START_SECONDS  how long the page may take to answer (180)
 set -euo pipefail
 
@@ -21,12 +22,11 @@ keep_work=${WORK:+yes}
 container=""
 server=""
 step="the start"
-log=""
 
 say() { printf '%s\n' "$*"; }
 
 fail() {
-  say "FAILED at $step: $*" >&2
+  say "$*" >&2
   exit 1
 }
 
@@ -47,15 +47,12 @@ clean_up() {
   local status=$?
   trap - EXIT INT TERM
   stop_server
-  if [ "$status" -ne 0 ] && [ -s "$log" ]; then
-    say "--- the end of the log:" >&2
+  if [ "$status" -ne 0 ]; then
+    say "FAILED at $step. The end of the log:" >&2
     tail -n 40 "$log" >&2
   fi
   if [ -n "$container" ]; then build_tool rm "$container" >/dev/null 2>&1 || true; fi
-  if [ -z "$keep_work" ]; then
-    if [ -d "$work/store" ]; then build_tool rmi --all --force >/dev/null 2>&1 || true; fi
-    rm -rf --one-file-system "$work"
-  fi
+  if [ -n "$keep_work" ]; then build_tool rmi "$image" >/dev/null 2>&1 || true; else rm -rf --one-file-system "$work"; fi
   exit "$status"
 }
 
@@ -75,11 +72,12 @@ choose_driver() {
 
 # The official base image is Debian with Python in /usr/local; Debian of the same name has the same Python 3 in /usr.
 make_base() {
-  local suite=$1 root=$work/base mirror
+  local suite=$1 version=$2 root=$work/base mirror
   # shellcheck disable=SC2016 # $(SITE) is for apt
   mirror=${MIRROR:-$(apt-get indextargets --format '$(SITE)' "Codename: $suite" "Origin: Debian" | head -n 1)}
   debootstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv \
     "$suite" "$root/rootfs" ${mirror:+"$mirror"} >>"$log" 2>&1
+  [ -e "$root/rootfs/usr/bin/python$version" ] || fail "Debian $suite has no Python $version, so $name cannot be made of it"
   rm -f "$root"/rootfs/usr/lib/python3*/EXTERNALLY-MANAGED "$root"/rootfs/var/cache/apt/archives/*.deb
   rm -rf "$root"/rootfs/var/lib/apt/lists/*
   ln -s /usr/bin/python3 "$root/rootfs/usr/local/bin/python"
@@ -115,9 +113,10 @@ trap 'exit 143' TERM
 step="the base image"
 name=$(sed -n 's/^FROM  *\([^ ]*\).*/\1/p' "$project/Dockerfile" | tail -n 1)
 base=docker.io/library/$name
+version=${name#python:}
 if [ -z "$(build_tool images --quiet "$base" 2>/dev/null)" ]; then
   say "Making $name from Debian packages ($driver) …"
-  make_base "${name##*-}"
+  make_base "${name##*-}" "${version%%-*}"
 fi
 
 step="the build"
@@ -125,21 +124,21 @@ say "Building the image …"
 volumes=()
 for volume in ${EXTRA_VOLUMES:-}; do volumes+=(--volume "$volume"); done
 if [ -n "${PIP_CONFIG:-}" ]; then volumes+=(--volume "$(realpath "$PIP_CONFIG"):/etc/pip.conf:ro"); fi
-: >"$log"
 # Docker's format, because OCI's has no HEALTHCHECK.
 build_tool bud --isolation chroot --pull-never --format docker "${volumes[@]}" --tag "$image" "$project" >>"$log" 2>&1
 
 step="the image"
 field() { build_tool inspect --type image --format "$1" "$image"; }
+# shellcheck disable=SC2016 # $port and $_ are the template's
+ports=$(field '{{range $port, $_ := .Docker.Config.ExposedPorts}}{{println $port}}{{end}}')
 user=$(field '{{.Docker.Config.User}}')
 case "${user%%:*}" in "" | 0 | root) fail "the image runs as root" ;; esac
-field '{{range $port, $_ := .Docker.Config.ExposedPorts}}{{println $port}}{{end}}' | grep -qx 7860/tcp || fail "7860 is not exposed"
+grep -qx 7860/tcp <<<"$ports" || fail "7860 is not exposed"
 mapfile -t start < <(field '{{range .Docker.Config.Entrypoint}}{{println .}}{{end}}{{range .Docker.Config.Cmd}}{{println .}}{{end}}' | sed '/^$/d')
 mapfile -t health < <(field '{{with .Docker.Config.Healthcheck}}{{range .Test}}{{println .}}{{end}}{{end}}' | sed '/^$/d')
 [ "${health[0]:-}" = CMD ] || fail "there is no HEALTHCHECK with a list of words"
 size=$(build_tool images --format '{{.Size}}' "$image")
 container=$(build_tool from --pull-never "$image")
-: >"$log"
 uid=$(inside python -c 'import os; print(os.getuid())' 2>>"$log")
 [ "$uid" -eq 1000 ] || fail "the image runs as uid $uid, not 1000"
 inside python -c '
@@ -151,7 +150,6 @@ for folder in (os.environ["HOME"], os.environ["HF_HOME"], tempfile.gettempdir())
 say "Image: $size, user $user (uid $uid), starts ${start[*]}"
 
 step="the page"
-: >"$log"
 setsid buildah --root "$work/store" --runroot "$work/run" --storage-driver "$driver" \
   run --isolation chroot --env "PLAYGROUND_PORT=$port" "$container" -- "${start[@]}" >>"$log" 2>&1 </dev/null &
 server=$!

@@ -15,9 +15,14 @@ class Decode(Task):
     """Shows what one recipe stands for."""
 
     name: ClassVar[str] = "decode"
-    title: ClassVar[str] = "One picture"
-    says: ClassVar[str] = "The picture of one latent recipe."
-    latent: Latent = Knob(Latent.parse("seed:0"), label="Latent", help="A recipe such as seed:7, or test:12 + 1.5*pc:1.", widget="recipe")
+    title: ClassVar[str] = "Recipe"
+    says: ClassVar[str] = "Any point of the latent space, written down: points mixed by weight, plus steps along directions."
+    latent: Latent = Knob(
+        Latent.parse("test:0 + 2*pc:1"),
+        label="Recipe",
+        help="Points are seed:7, test:12, near:0.2,-0.4 or origin, steps dim:3, pc:1 or class:5: 0.5*seed:1 + 0.5*test:3 + 2*pc:1.",
+        widget="recipe",
+    )
     mix: Literal["slerp", "lerp"] = Knob(
         "slerp", label="Way", help="How several sources are mixed.", choices={"slerp": "round (slerp)", "lerp": "straight (lerp)"}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +22,10 @@ def facts_words(facts: Mapping[str, Any]) -> list[str]:
     if "psnr_db" in facts:
         words += [f"PSNR {facts['psnr_db']:.1f} dB", f"SSIM {facts['ssim']:.3f}"]
     if "elbo_bits_per_dim" in facts:
-        dims = facts["dims"]
-        words.append(f"reconstruction {facts['reconstruction_nats']:.0f} nats + KL {facts['rate_nats']:.0f} nats")
-        words.append(f"= {facts['elbo_bits_per_dim']:.2f} bits/dim over {dims} pixels")
+        bits = 1 / (facts["dims"] * math.log(2))
+        parts = {"reconstruction": facts["reconstruction_nats"], "KL": facts["rate_nats"]}
+        words += [f"{name} {nats:.0f} nats = {nats * bits:.2f} bits/dim" for name, nats in parts.items()]
+        words.append(f"together {facts['elbo_bits_per_dim']:.2f} bits/dim")
         words.append(f"{facts['dead_dimensions']} of {len(facts['mu'])} dimensions dead")
     return words
 

@@ -86,15 +86,14 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
     model, panels = engine.model(default.id), []
     with gr.Tabs(selected=f"{family.family}-{first_task(family)}", elem_id=f"{family.family}-tasks") as tasks:
         for task in TASKS.values():
-            if task.name != "decode":
-                with gr.Tab(task.title, id=f"{family.family}-{task.name}", elem_id=f"tab-{family.family}-{task.name}") as tab:
-                    if (lack := task.missing(model)) is not None:
-                        gr.Markdown(f"{family.title} cannot {lack}: {task.title} is not a question it can answer.")
-                        continue
-                    panel = Panel(family, task, card, tasks)
-                    _build(panel, engine, default, model)
-                    tab.select(None, None, None, js=f"() => window.playground.shown('{panel.id}')", **PRIVATE)
-                    panels.append(panel)
+            with gr.Tab(task.title, id=f"{family.family}-{task.name}", elem_id=f"tab-{family.family}-{task.name}") as tab:
+                if (lack := task.missing(model)) is not None:
+                    gr.Markdown(f"{family.title} cannot {lack}: {task.title} is not a question it can answer.")
+                    continue
+                panel = Panel(family, task, card, tasks)
+                _build(panel, engine, default, model)
+                tab.select(None, None, None, js=f"() => window.playground.shown('{panel.id}')", **PRIVATE)
+                panels.append(panel)
     return panels
 
 

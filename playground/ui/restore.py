@@ -47,8 +47,7 @@ def _restored(engine: Engine, panels: Sequence[Panel], tabs: gr.Tabs, query: str
     request = Request.from_query(query, cards=engine.cards)
     result = engine.run(request)
     family = engine.model(request.card).family
-    task = "sample" if request.task.name == "decode" else request.task.name
-    panel = next(panel for panel in panels if panel.id == f"{family}-{task}")
+    panel = next(panel for panel in panels if panel.id == f"{family}-{request.task.name}")
     values = {**request.task.to_plain(), **request.params.to_plain(), "card": request.card}
     changes: dict[Any, Any] = {tabs: gr.Tabs(selected=family), panel.tasks: gr.Tabs(selected=panel.id)}
     for name, component in panel.inputs.items():

@@ -81,7 +81,13 @@
 
     async ask(query, order, since) {
       const answer = await fetch(`${LIVE}?${query}`);
-      if (!answer.ok) { if (order > this.shown) { this.shown = order; this.complain(await answer.text()); } return; }
+      if (!answer.ok) {
+        if (order <= this.shown) return;
+        this.shown = order;
+        if (query === this.lastQuery) clearTimeout(this.timer); // nothing to keep; what was kept stays
+        this.complain(await answer.text());
+        return;
+      }
       const about = JSON.parse(decodeURIComponent(answer.headers.get("x-sheet")));
       const bitmap = await createImageBitmap(await answer.blob());
       if (order <= this.shown) return;
