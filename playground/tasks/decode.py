@@ -20,7 +20,7 @@ class Decode(Task):
     latent: Latent = Knob(
         Latent.parse("test:0 + 2*pc:1"),
         label="Recipe",
-        help="Points are seed:7, test:12, near:0.2,-0.4 or origin, steps dim:3, pc:1 or class:5: 0.5*seed:1 + 0.5*test:3 + 2*pc:1.",
+        help="Points are seed:7, test:12, near:0.2,-0.4 or origin, steps dim:3, pc:1 or class:5, as in `0.5*seed:1 + 0.5*test:3 + 2*pc:1`.",
         widget="recipe",
     )
     mix: Literal["slerp", "lerp"] = Knob(
