@@ -71,6 +71,7 @@ OUT_OF_RANGE = [
     ("sample", {"card": "nothing"}, "no card called"),
     ("traverse", {"span": 100}, "from 0.25 to 8"),
     ("traverse", {"direction": "sideways:1"}, "no direction"),
+    ("traverse", {"direction": "dim:wide"}, "no direction"),
     ("traverse", {"start": "moon"}, "neither a source nor a direction"),
     ("interpolate", {"ends": ["seed:1"]}, "2 to 4"),
     ("reconstruct", {"picture": "test:99999"}, "no test picture"),

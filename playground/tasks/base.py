@@ -116,7 +116,7 @@ class Bench:
 
     def direction(self, kind: str, value: str) -> Tensor:
         """One unit along a named direction, (1, *latent.shape). Raises `BadRequest` when the model has no such direction."""
-        found = self.model.direction(kind, value)
+        found = self.model.direction(kind, value) if value.isdecimal() else None
         if found is None:
             offered = list(self.model.directions())
             raise BadRequest(f"This model has no direction {kind}:{value}.", f"It has for example {', '.join(offered[:4])}.")
