@@ -6,7 +6,7 @@ FROM python:3.11-slim-bookworm
 RUN useradd --create-home --uid 1000 user
 
 # Before the code, so that a change of the code does not install everything again.
-# torch's Linux wheel on PyPI brings CUDA, some GB that a page on a CPU never uses. A smaller image needs an index with CPU
+# torch's usual Linux wheel brings CUDA, some GB that a page on a CPU never uses. A smaller image needs an index with CPU
 # builds: --build-arg PIP_EXTRA_INDEX_URL=… (pip prefers 2.13.0+cpu to 2.13.0, so the pin holds).
 ARG PIP_EXTRA_INDEX_URL
 COPY requirements.txt /tmp/requirements.txt

@@ -22,11 +22,14 @@ keep_work=${WORK:+yes}
 container=""
 server=""
 step="the start"
+reason=""
+log=""
 
 say() { printf '%s\n' "$*"; }
 
 fail() {
-  say "$*" >&2
+  reason=$*
+  [ -n "$log" ] || say "$reason" >&2
   exit 1
 }
 
@@ -48,10 +51,11 @@ clean_up() {
   trap - EXIT INT TERM
   stop_server
   if [ "$status" -ne 0 ]; then
-    say "FAILED at $step. The end of the log:" >&2
     tail -n 40 "$log" >&2
+    say "FAILED at $step${reason:+: $reason}. Above is the end of the log." >&2
   fi
-  if [ -n "$container" ]; then build_tool rm "$container" >/dev/null 2>&1 || true; fi
+  # All, because an interrupted build leaves its own.
+  build_tool rm --all >/dev/null 2>&1 || true
   if [ -n "$keep_work" ]; then build_tool rmi "$image" >/dev/null 2>&1 || true; else rm -rf --one-file-system "$work"; fi
   exit "$status"
 }
@@ -60,14 +64,11 @@ build_tool() { buildah --root "$work/store" --runroot "$work/run" --storage-driv
 
 # Overlay is quick and small, but it is not allowed everywhere, for example not on top of another overlay.
 choose_driver() {
-  local probe
-  driver=overlay
-  if probe=$(build_tool from scratch 2>>"$log") && build_tool mount "$probe" >>"$log" 2>&1; then
-    build_tool rm "$probe" >>"$log" 2>&1
-  else
-    rm -rf --one-file-system "$work/store" "$work/run"
-    driver=vfs
-  fi
+  local try=(buildah --root "$work/probe" --runroot "$work/probe-run" --storage-driver overlay) probe
+  driver=vfs
+  if probe=$("${try[@]}" from scratch 2>>"$log") && "${try[@]}" mount "$probe" >>"$log" 2>&1; then driver=overlay; fi
+  "${try[@]}" rm --all >>"$log" 2>&1 || true
+  rm -rf --one-file-system "$work/probe" "$work/probe-run" 2>>"$log" || true
 }
 
 # The official base image is Debian with Python in /usr/local; Debian of the same name has the same Python 3 in /usr.

@@ -53,6 +53,8 @@ class Model(abc.ABC):
     family: ClassVar[str]
     title: ClassVar[str]
     equation: ClassVar[str]
+    limits: ClassVar[str]
+    """What its pictures lack, in a sentence or two, for the model card."""
     look: ClassVar[Look]
     Params: ClassVar[type[Knobs]]
     latent: LatentSpec

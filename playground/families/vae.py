@@ -82,6 +82,10 @@ class VAE(Model):
     family: ClassVar[str] = "vae"
     title: ClassVar[str] = "VAE"
     equation: ClassVar[str] = r"\log p(x) \;\ge\; \mathbb{E}_{q(z|x)}[\log p(x|z)] - \mathrm{KL}(q(z|x)\,\|\,\mathcal{N}(0, I))"
+    limits: ClassVar[str] = (
+        "The pictures are smooth: pixels are predicted independently of each other once the latent is known, so fine texture is "
+        "averaged away."
+    )
     look: ClassVar[Look] = Look(colour="#0072B2", glyph="◉")
     Params: ClassVar[type[Knobs]] = VAEParams
 

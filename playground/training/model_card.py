@@ -31,18 +31,7 @@ MEANING = {
 """What each name of `metrics.json` means."""
 
 
-def write_model_card(
-    card: Card, folder: Path, figures: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any], class_share: Mapping[str, float]
-) -> None:
-    """Writes `README.md` beside the weights, in the Hub's form: metadata, figures with their command, training, limits."""
-    training = json.loads((folder / "config.json").read_text()).get("training", {})
-    lead = (inspect.getdoc(FAMILIES[card.family]) or "").partition("\n\n")[0]
-    any_figure = next(iter(figures.values()))
-    num_samples = max(figure["n"] for figure in figures.values())
-    knobs = ", ".join(f"{name} = {value}" for name, value in params.items())
-    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in class_share.items())
-    rows = "\n".join(f"| `{name}` | {MEANING.get(name, name)} | {figure['value']} | {figure['n']:,} |" for name, figure in figures.items())
-    text = f"""---
+_TEMPLATE = """---
 license: {card.license}
 library_name: latent-playground
 pipeline_tag: unconditional-image-generation
@@ -73,10 +62,10 @@ result.save("sheet.png")
 Measured on the weights in this folder (half precision on disk, float32 when run on a CPU) by
 
 ```
-{any_figure["command"]}
+{figure[command]}
 ```
 
-on {any_figure["date"]}, {any_figure["device"]}. Generated pictures use the knobs {knobs}.
+on {figure[date]}, {figure[device]}. Generated pictures use the knobs {knobs}.
 
 | Name | What | Value | Pictures |
 |---|---|---|---|
@@ -86,17 +75,34 @@ What the classifier takes {num_samples:,} generated pictures for: {shares}.
 
 ## Training
 
-- Command: `{training.get("command", "")}`
-- {training.get("steps", 0):,} steps, {training.get("pictures_seen", 0):,} pictures seen, {training.get("minutes", 0)} minutes
-- Device: {training.get("device", "")}; {training.get("date", "")}; torch {training.get("torch", "")}
+- Command: `{training[command]}`
+- {training[steps]:,} steps, {training[pictures_seen]:,} pictures seen, {training[minutes]} minutes
+- Device: {training[device]}; {training[date]}; torch {training[torch]}
 
 ## Limits
 
-28×28 grey pictures of ten kinds of clothing, and nothing else. The pictures are smooth: pixels are predicted independently of
-each other once the latent is known, so fine texture is averaged away. It is made for teaching and comparing, not for use.
+28×28 grey pictures of ten kinds of clothing, and nothing else. {family.limits} Made for teaching and comparing, not for use.
 
 Weights: {card.license}. Data set: Fashion-MNIST, MIT, Xiao, Rasul and Vollgraf 2017 (arXiv 1708.07747).
 """
+
+
+def write_model_card(
+    card: Card, folder: Path, figures: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any], class_share: Mapping[str, float]
+) -> None:
+    """Writes `README.md` beside the weights, in the Hub's form: metadata, figures with their command, training, limits."""
+    family = FAMILIES[card.family]
+    text = _TEMPLATE.format(
+        card=card,
+        family=family,
+        lead=(inspect.getdoc(family) or "").partition("\n\n")[0],
+        figure=next(iter(figures.values())),
+        num_samples=max(figure["n"] for figure in figures.values()),
+        knobs=", ".join(f"{name} = {value}" for name, value in params.items()),
+        rows="\n".join(f"| `{name}` | {MEANING[name]} | {figure['value']} | {figure['n']:,} |" for name, figure in figures.items()),
+        shares=", ".join(f"{name} {100 * share:.1f} %" for name, share in class_share.items()),
+        training=json.loads((folder / "config.json").read_text())["training"],
+    )
     (folder / "README.md").write_text(text)
 
 

@@ -81,7 +81,7 @@ _PICKER = """
     <img src="playground/gallery.png?card={card}" alt="Test pictures"><div class="lp-mark" hidden></div></div>
   <div class="lp-row">
     <button type="button" class="lp-button lp-dice">Random seed</button>
-    <input class="lp-seed" inputmode="numeric" placeholder="seed" aria-label="Seed of {label}">
+    <label class="lp-help">Seed <input class="lp-seed" inputmode="numeric" aria-label="Seed of {label}"></label>
     <button type="button" class="lp-button lp-upload">Upload…</button>
     <button type="button" class="lp-button lp-draw">Draw…</button>
     <input type="file" accept="image/*" hidden aria-label="Picture file">
