@@ -25,6 +25,8 @@ from playground.settings import PROJECT, Settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.browsing import Tab
+
 torch.set_num_threads(1)
 _connect = socket.socket.connect
 
@@ -78,6 +80,15 @@ def site() -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def page_url(site: Site) -> str:
     return site.url
+
+
+@pytest.fixture
+def tab(chromium: Browser, site: Site) -> Iterator[Tab]:
+    """A fresh tab of Chromium, not yet on the page."""
+    from tests.browsing import browse
+
+    with browse(chromium, site.url) as tab:
+        yield tab
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,11 @@ from playwright.sync_api import Browser, expect
 
 from playground.images import png_text
 from playground.request import Request
+from playground.tasks import TASKS
 from tests.browsing import CARD, PHONE, Tab, browse
 from tests.conftest import Site
 
 pytestmark = pytest.mark.browser
-TASKS = ["sample", "traverse", "interpolate", "reconstruct", "inside", "map", "decode"]
-
-
-@pytest.fixture
-def tab(chromium: Browser, site: Site) -> Iterator[Tab]:
-    with browse(chromium, site.url) as tab:
-        yield tab
 
 
 def test_a_first_picture_is_there_without_a_click(tab: Tab) -> None:

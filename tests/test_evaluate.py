@@ -22,7 +22,7 @@ from playground.nets.classifier import Classifier
 from playground.settings import PROJECT, Settings
 from playground.training.data import DEFAULT_FOLDER, FASHION_CLASSES, Split, load_fashion_mnist
 from playground.training.evaluate import CLASSIFIER, Evaluation, evaluate_card, load_classifier
-from playground.training.model_card import MEANING, figures_table, refresh_readme
+from playground.training.model_card import MEANING, figures_table
 from playground.training.recipes.classifier import accuracy_on
 
 CARD = "vae-fashion-28"
@@ -197,14 +197,6 @@ def test_the_table_of_cards_holds_the_card(figures: dict[str, dict[str, Any]], w
     assert cells["MB"] == f"{figures['bytes']['value'] / 1e6:.1f}"
     assert "–" not in cells.values()
     assert not any(CLASSIFIER in row for row in rows)  # only what was measured
-
-
-def test_the_table_takes_its_place_between_the_markers(figures: dict[str, dict[str, Any]], weights: Path, tmp_path: Path):
-    readme = tmp_path / "README.md"
-    readme.write_text("Before.\n<!-- figures -->\nold\n<!-- /figures -->\nAfter.\n")
-    for _ in range(2):
-        refresh_readme(readme, weights)
-        assert readme.read_text() == f"Before.\n<!-- figures -->\n{figures_table(weights)}\n<!-- /figures -->\nAfter.\n"
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------------

@@ -16,17 +16,11 @@ from playground.families.vae import VAE
 from playground.knobs import Knobs
 from playground.latent import Noise
 from playground.settings import Settings
+from playground.tasks import TASKS
 from tests.browsing import CARD, Tab, browse
 from tests.conftest import Site, opened
 
 pytestmark = pytest.mark.browser
-TASKS = ["sample", "traverse", "interpolate", "reconstruct", "inside", "map", "decode"]
-
-
-@pytest.fixture
-def tab(chromium: Browser, site: Site) -> Iterator[Tab]:
-    with browse(chromium, site.url) as tab:
-        yield tab
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

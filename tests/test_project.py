@@ -41,6 +41,13 @@ def test_readme_tables_are_those_of_the_code() -> None:
     assert filled(README.read_text(), tables()) == README.read_text(), "run: make figures"
 
 
+def test_tables_are_filled_between_their_markers() -> None:
+    text = "Before.\n<!-- a -->\nold\n<!-- /a -->\nAfter.\n"
+    assert filled(text, {"a": "new"}) == "Before.\n<!-- a -->\nnew\n<!-- /a -->\nAfter.\n"
+    with pytest.raises(ValueError, match="<!-- b -->"):
+        filled(text, {"b": "new"})
+
+
 def test_readme_names_two_commands_that_exist() -> None:
     targets = re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
     assert {"run", "test"} <= set(targets)
