@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from playground.settings import PROJECT
 
@@ -16,6 +16,7 @@ CARD = "vae-fashion-28"
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 PATIENCE = 60_000
 """Milliseconds before a wait gives up; nothing is measured by it."""
+expect.set_options(timeout=PATIENCE)
 
 
 @dataclass

@@ -28,6 +28,14 @@
   };
   playground.say = say;
 
+  // While a link is being restored, panels wait with their default picture, lest it arrive after the restored one.
+  let waiting = new URLSearchParams(location.search).has("card") ? [] : null;
+  const restored = (panel) => {
+    const others = waiting || [];
+    waiting = null;
+    for (const other of others) if (other !== panel && !other.kept) other.settle();
+  };
+
   // ---- a panel: knobs on one side, pictures on the other ----------------------------------------------------------
   class Panel {
     constructor(element, props, settle, watch) {
@@ -41,7 +49,8 @@
       new ResizeObserver(() => this.draw()).observe($(element, ".lp-stage"));
       playground.panels[props.panel] = this;
       if (props.value && props.value.query) this.keep();
-      else if (!playground.restoring || playground.restoring !== props.panel) settle();
+      else if (waiting) waiting.push(this);
+      else settle();
     }
 
     bind() {
@@ -99,6 +108,7 @@
     // -- kept: the recipe, the link, the PNG ------------------------------------------------------------------------
     async keep() {
       const value = this.props.value;
+      if (value?.png || value?.settle) restored(this);
       if (!value || !value.png) { if (value && value.settle) this.settle(); return; }
       if (this.dirty) return;
       const done = value.about.progress >= 1;
@@ -251,8 +261,6 @@
   playground.mount = (element, props, settle, watch) => new Panel(element, props, settle, watch);
   playground.push = (panel, values) => playground.panels[panel]?.push(values);
   playground.shown = (panel) => playground.panels[panel]?.address();
-  const asked = new URLSearchParams(location.search);
-  playground.restoring = asked.get("card") ? `${asked.get("card").split("-")[0]}-${asked.get("task")}` : null;
 
   // ---- open a picture: one with a recipe restores the page, any other goes where the eye is --------------------------
   const send = async (file, panel, alwaysPicture) => {
