@@ -28,6 +28,12 @@
   };
   playground.say = say;
 
+  const GAP = 2; // pixels of the page between pictures
+  const whole = (across, down, width, height, size) => { // the factor that pictures are enlarged by, in device pixels
+    const room = Math.min((width - GAP * (across - 1)) / across, (height - GAP * (down - 1)) / down);
+    return Math.max(1, Math.floor(room * (devicePixelRatio || 1) / size));
+  };
+
   // While a link is being restored, panels wait with their default picture, lest it arrive after the restored one.
   let waiting = new URLSearchParams(location.search).has("card") ? [] : null;
   const restored = (panel) => {
@@ -142,15 +148,24 @@
       this.describe();
     }
 
-    get rows() { return Math.ceil(this.about.count / this.about.columns); }
-    get isGrid() { return this.props.view !== "film" || (this.about && this.rows > 1); }
+    get isGrid() { return this.props.view !== "film" || (this.about && this.about.count > this.about.columns); }
+
+    // As many columns as make the pictures largest; a square of four ends keeps its own.
+    columns(width, height) {
+      const { size, count, columns } = this.about;
+      if (!this.isGrid) return 1;
+      if (this.props.view !== "grid") return columns;
+      const factor = (across) => whole(across, Math.ceil(count / across), width, height, size);
+      return [...Array(count).keys()].reduce((best, index) => (factor(index + 1) > factor(best) ? index + 1 : best), columns);
+    }
 
     draw() {
       if (!this.bitmap) return;
-      const { size, count, columns } = this.about, stage = $(this.element, ".lp-stage");
+      const { size, count } = this.about, stage = $(this.element, ".lp-stage");
       const cells = this.isGrid ? [...Array(count).keys()] : [this.selected];
-      const across = this.isGrid ? columns : 1, down = this.isGrid ? this.rows : 1;
-      this.cell = this.paint(this.canvas, cells, across, down, stage.clientWidth, stage.clientHeight, size);
+      this.across = this.columns(stage.clientWidth, stage.clientHeight);
+      const down = Math.ceil(cells.length / this.across);
+      this.cell = this.paint(this.canvas, cells, this.across, down, stage.clientWidth, stage.clientHeight, size);
       if (!this.isGrid) {
         const factor = Math.max(1, Math.min(3, Math.floor($(this.element, ".lp-strip").clientWidth / (count * (size + 2)))));
         this.stripCellWidth = this.paint(this.strip, [...Array(count).keys()], count, 1, count * (size * factor + 2), size * factor, size);
@@ -158,9 +173,7 @@
     }
 
     paint(canvas, cells, across, down, width, height, size) {
-      const ratio = devicePixelRatio || 1, gap = cells.length > 1 ? 2 : 0;
-      const room = Math.min((width - gap * (across - 1)) / across, (height - gap * (down - 1)) / down);
-      const factor = Math.max(1, Math.floor(room * ratio / size)), cell = size * factor, space = Math.round(gap * ratio);
+      const ratio = devicePixelRatio || 1, cell = size * whole(across, down, width, height, size), space = cells.length > 1 ? Math.round(GAP * ratio) : 0;
       canvas.width = across * cell + space * (across - 1);
       canvas.height = down * cell + space * (down - 1);
       canvas.style.width = `${canvas.width / ratio}px`;
@@ -201,12 +214,12 @@
       if (!this.about || !this.isGrid) return -1;
       const box = this.canvas.getBoundingClientRect();
       const column = Math.floor((event.clientX - box.left) / this.cell), row = Math.floor((event.clientY - box.top) / this.cell);
-      return clamp(column, 0, this.about.columns - 1) + clamp(row, 0, this.rows - 1) * this.about.columns;
+      return clamp(column, 0, this.across - 1) + Math.max(0, row) * this.across;
     }
     stripCell(event) { return Math.floor((event.clientX - this.strip.getBoundingClientRect().left) / this.stripCellWidth); }
 
     arrow(event) {
-      const columns = this.isGrid ? this.about.columns : 1;
+      const columns = this.across;
       const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
       if (move === undefined || !this.about) return;
       event.preventDefault();
