@@ -6,6 +6,8 @@ wait for them.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
 
 import numpy as np
@@ -88,5 +90,6 @@ def manifold_scores(real: Tensor, fake: Tensor, nearest: int = 5) -> dict[str, f
         warnings.simplefilter("ignore")
         from prdc import compute_prdc
 
-    scores = compute_prdc(real_features=real.numpy(), fake_features=fake.numpy(), nearest_k=nearest)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints how many there are
+        scores = compute_prdc(real_features=real.numpy(), fake_features=fake.numpy(), nearest_k=nearest)
     return {name: float(value) for name, value in scores.items()}
