@@ -200,7 +200,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_without_variables_the_defaults_hold(bare_environment: pytest.MonkeyPatch):
     assert Settings.from_environment() == Settings()
-    assert Settings().host == "127.0.0.1"
+    assert Settings().host == "" and Settings().port == 7860
 
 
 def test_variables_are_read_and_empty_ones_are_not(bare_environment: pytest.MonkeyPatch):

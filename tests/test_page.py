@@ -117,8 +117,9 @@ def test_stop_stops_keeps_what_was_made_and_frees_the_model(chromium: Browser, s
         monkeypatch.setattr(type(site.engine), "run", lambda self, request: next(iter(())))  # live frames fail; only the kept one runs
         tab.knob("num_samples").locator("input[type=number]").fill("64")
         tab.page.keyboard.press("Tab")
-        tab.page.wait_for_function("parseFloat(document.querySelector('#vae-sample-sheet .lp-bar i').style.width) > 0")
-        assert site.engine.in_use() == 1 and 0 < tab.of("about.progress") < 1
+        tab.page.wait_for_function("window.playground.panels['vae-sample'].about.progress < 1")
+        assert site.engine.in_use() == 1 and tab.of("about.progress") > 0
+        assert tab.find(".lp-bar i").evaluate("bar => parseFloat(bar.style.width)") > 0
         made = tab.picture()
         tab.page.click("#vae-sample-stop")
         tab.page.wait_for_timeout(200)

@@ -45,7 +45,7 @@
   // ---- a panel: knobs on one side, pictures on the other ----------------------------------------------------------
   class Panel {
     constructor(element, props, settle, watch) {
-      Object.assign(this, { element, props, settle, inFlight: 0, sequence: 0, shown: 0, selected: 0, want: null, dirty: false });
+      Object.assign(this, { element, props, settle, inFlight: 0, sequence: 0, turn: 0, shown: 0, selected: 0, want: null, dirty: false });
       this.canvas = $(element, ".lp-stage canvas");
       this.strip = $(element, ".lp-strip canvas");
       this.scrub = $(element, ".lp-scrub");
@@ -99,7 +99,7 @@
       if (!answer.ok) {
         if (order <= this.shown) return;
         this.shown = order;
-        if (query === this.lastQuery) clearTimeout(this.timer); // nothing to keep; what was kept stays
+        if (answer.status === 400 && query === this.lastQuery) clearTimeout(this.timer); // no such request; what was kept stays
         this.complain(await answer.text());
         return;
       }
@@ -117,10 +117,10 @@
       if (value?.png || value?.settle) restored(this);
       if (!value || !value.png) { if (value && value.settle) this.settle(); return; }
       if (this.dirty) return;
-      const done = value.about.progress >= 1;
+      const done = value.about.progress >= 1, turn = ++this.turn;
       $(this.element, ".lp-bar i").style.width = done ? "0" : `${100 * value.about.progress}%`;
       const bitmap = await createImageBitmap(await (await fetch(value.png)).blob());
-      if (this.dirty) return;
+      if (this.dirty || turn !== this.turn) return; // the knobs moved on, or a later answer was quicker
       this.kept = value;
       this.values = this.props.names.map((name) => value.values[name]);
       this.show(bitmap, value.about);
