@@ -17,6 +17,8 @@ DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 PATIENCE = 60_000
 """Milliseconds before a wait gives up; nothing is measured by it."""
 expect.set_options(timeout=PATIENCE)
+LEAVING = ("AbortError: signal is aborted", "Connection errored out")
+"""What Gradio's own client says when a page is left while its event stream is open."""
 
 
 @dataclass
@@ -80,12 +82,17 @@ def browse(chromium: Browser, url: str, **context: Any) -> Iterator[Tab]:
         browser_context.grant_permissions(["clipboard-read", "clipboard-write"])
         tab = Tab(browser_context.new_page(), url)
         tab.page.set_default_timeout(PATIENCE)
-        tab.page.on("console", lambda message: tab.problems.append(message.text) if message.type == "error" else None)
-        tab.page.on("pageerror", lambda error: tab.problems.append(str(error)))
+        tab.page.on("console", lambda message: _complain(tab, message.text) if message.type == "error" else None)
+        tab.page.on("pageerror", lambda error: _complain(tab, str(error)))
         tab.page.on("request", lambda request: _note(tab, request.url))
         yield tab
         assert tab.hosts <= {urlsplit(url).hostname}, tab.hosts
         assert not tab.problems, tab.problems
+
+
+def _complain(tab: Tab, words: str) -> None:
+    if not any(leaving in words for leaving in LEAVING):
+        tab.problems.append(words)
 
 
 def _note(tab: Tab, url: str) -> None:
