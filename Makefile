@@ -39,7 +39,9 @@ bench: .venv/.dev
 train: .venv/.dev
 	sh tools/system_packages.sh dataset-fashion-mnist
 	$(BIN)/python -m playground train classifier-fashion-28 --minutes 12
+	$(BIN)/python -m playground train ae-fashion-28 --minutes 52
 	$(BIN)/python -m playground train vae-fashion-28 --minutes 95
+	$(BIN)/python -m playground evaluate ae-fashion-28
 	$(BIN)/python -m playground evaluate vae-fashion-28
 
 docker-check:

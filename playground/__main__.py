@@ -14,7 +14,7 @@ from playground.settings import Settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. A mistake of the person's ends in one sentence on stderr and exit status 2."""
     options, rest = _parser().parse_known_args(arguments)
-    if rest and options.command != "sample":
+    if rest and options.command not in ("sample", "evaluate"):
         _parser().error(f"unknown arguments: {' '.join(rest)}")
     try:
         options.run(options, rest)
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--runs", type=Path, default=Path("runs"), help="where checkpoints go (default runs/)")
     train.add_argument("--restart", action="store_true", help="forget an earlier checkpoint")
     train.set_defaults(run=_train)
-    evaluate = commands.add_parser("evaluate", help="measure a card and write its metrics.json")
+    evaluate = commands.add_parser("evaluate", help="measure a card and write its metrics.json; with a knob as --name value only print")
     evaluate.add_argument("card")
     evaluate.add_argument("--num-samples", type=int, default=10_000, help="pictures to generate and to test on")
     evaluate.add_argument("--seed", type=int, default=0)
@@ -94,6 +94,7 @@ def _train(options: argparse.Namespace, rest: Sequence[str]) -> None:
 
 
 def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from playground.sampling import read_options
     from playground.training.evaluate import evaluate_card
 
     settings = Settings.from_environment()
@@ -104,6 +105,7 @@ def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
         num_samples=options.num_samples,
         seed=options.seed,
         device=options.device,
+        knobs=read_options(rest),
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from playground.families import FAMILIES
 from playground.settings import PROJECT
 
 CARD = "vae-fashion-28"
@@ -33,10 +34,16 @@ class Tab:
     asked: list[str] = field(default_factory=list)
 
     def open(self, task: str, query: str = "") -> Tab:
-        """The page at a task (by link, when it is not the first), with its picture kept."""
+        """The page at a task, by link, with its picture kept."""
         self.panel = f"vae-{task}"
-        link = query or (f"card={CARD}&task={task}" if task != "sample" else "")
-        self.page.goto(f"{self.url}?{link}")
+        self.page.goto(f"{self.url}?{query or f'card={CARD}&task={task}'}")
+        self.settled()
+        return self
+
+    def open_plain(self, query: str = "") -> Tab:
+        """The page without a link, or with one that is none: the first task of the first family."""
+        self.panel = f"{next(iter(FAMILIES))}-sample"
+        self.page.goto(f"{self.url}?{query}")
         self.settled()
         return self
 

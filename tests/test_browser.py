@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 
 def test_a_first_picture_is_there_without_a_click(tab: Tab) -> None:
-    tab.open("sample").shot("sample")
+    tab.open_plain().shot("first")
     assert tab.of("about.count") == 16 and tab.of("kept.weights_sha256")
     with Image.open(io.BytesIO(tab.find(".lp-stage canvas").screenshot())) as image:
         assert np.asarray(image.convert("L")).std() > 30

@@ -236,3 +236,16 @@ def test_a_mistake_on_the_command_line_is_one_sentence(capsys: pytest.CaptureFix
     assert out == ""
     assert err.startswith("playground: There is no card called 'nonsense'.")
     assert err.count("\n") == 1
+
+
+def test_figures_of_other_knobs_are_shown_but_not_kept(weights: Path):
+    for name in ("metrics.json", "README.md"):
+        (weights / CARD / name).unlink(missing_ok=True)
+    found = evaluate_card(CARD, settings_of(weights), data=DEFAULT_FOLDER, num_samples=FEW, device="cpu", knobs={"prior": "standard"})
+    assert found["classifier_fd"]["value"] > 0
+    assert not (weights / CARD / "metrics.json").exists() and not (weights / CARD / "README.md").exists()
+
+
+def test_a_knob_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]):
+    assert main(["evaluate", CARD, "--wobble", "1"]) == 2
+    assert "no knob called 'wobble'" in capsys.readouterr().err

@@ -53,9 +53,8 @@ BAD_LINKS = {
 
 @pytest.mark.parametrize(("link", "words"), BAD_LINKS.items())
 def test_a_bad_link_gets_a_sentence_and_the_page_goes_on(tab: Tab, link: str, words: str) -> None:
-    tab.page.goto(f"{tab.url}?{link}")
+    tab.open_plain(link)
     expect(tab.page.locator("#notice")).to_contain_text(words)
-    tab.settled()
     tab.knob("num_samples").locator("input[type=number]").fill("2")
     tab.page.keyboard.press("Tab")
     tab.settled("num_samples=2")

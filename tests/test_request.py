@@ -84,7 +84,7 @@ def test_a_link_holds_every_knob() -> None:
 BAD_LINKS: list[tuple[str, type[PlaygroundError], str]] = [
     ("", BadLink, "names no card and no task"),
     ("card=vae-tiny-28", BadLink, "no task"),
-    ("card=gone&task=sample", UnknownCard, "There are: vae-tiny-28"),
+    ("card=gone&task=sample", UnknownCard, "There are: ae-tiny-28, vae-tiny-28"),
     ("card=vae-tiny-28&task=fly", BadRequest, "no task called 'fly'"),
     ("card=vae-tiny-28&task=sample&temperature=9", BadKnob, "from 0 to 2"),
     ("card=vae-tiny-28&task=sample&temperature=nan", BadKnob, "Temperature cannot be 'nan'"),

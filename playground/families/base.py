@@ -15,6 +15,9 @@ from playground.errors import UnknownCard
 from playground.knobs import Knobs
 from playground.latent import Mix, Noise
 
+RESTORE = "Restore the card's folder (git checkout -- weights) or train it again."
+"""What to do about weights that do not load."""
+
 
 @dataclass(frozen=True)
 class LatentSpec:
@@ -57,6 +60,8 @@ class Model(abc.ABC):
     """What its pictures lack, in a sentence or two, for the model card."""
     look: ClassVar[Look]
     Params: ClassVar[type[Knobs]]
+    noisy: ClassVar[bool] = False
+    """Whether decoding draws noise of its own, after the latent."""
     latent: LatentSpec
     image_size: int
     channels: int

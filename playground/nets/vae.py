@@ -1,143 +1,24 @@
 """A convolutional variational autoencoder for small pictures.
 
-Sources: Kingma & Welling, arXiv 1312.6114; bottleneck residual blocks without normalisation as in Child, arXiv 2011.10650.
+Source: Kingma & Welling, arXiv 1312.6114.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from playground.nets.conv import ConvConfig, Decoder, Encoder
 from playground.nets.likelihood import LogisticMixture
 
 
 @dataclass(frozen=True)
-class VAEConfig:
-    """The shape of a `ConvVAE`; what `config.json` holds."""
+class VAEConfig(ConvConfig):
+    """The shape of a `ConvVAE`."""
 
-    image_size: int = 28
-    channels: int = 1
-    latent_dim: int = 32
-    width: int = 32
-    """Channels at half the picture's resolution; at a quarter of it there are twice as many."""
-    encoder_blocks: int = 2
-    decoder_blocks: int = 3
-    trunk_width: int = 480
-    """Width of the dense layers next to the latent; they know where in the picture they are, and cost little."""
-    decoder_trunk_blocks: int = 2
     mixture_components: int = 5
-
-
-class Block(nn.Module):
-    """x + conv1×1(conv3×3(conv1×1(x))): a residual bottleneck whose last layer starts small. Shape (B, width, H, W)."""
-
-    def __init__(self, width: int, depth: int) -> None:
-        super().__init__()
-        inner = width // 2
-        self.down = nn.Conv2d(width, inner, 1)
-        self.conv = nn.Conv2d(inner, inner, 3, padding=1)
-        self.up = nn.Conv2d(inner, width, 1)
-        self.act = nn.SiLU()
-        assert self.up.bias is not None
-        with torch.no_grad():
-            self.up.weight.mul_(1 / math.sqrt(depth))
-            self.up.bias.zero_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.up(self.act(self.conv(self.act(self.down(self.act(x))))))
-
-
-class DenseBlock(nn.Module):
-    """x + linear(linear(x)): the same for vectors. Shape (B, width)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second, self.act = nn.Linear(width, width), nn.Linear(width, width), nn.SiLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.act(self.first(self.act(x))))
-
-
-class Position(nn.Module):
-    """Adds one learned value a channel and position: clothes stand centred, so places have meaning."""
-
-    def __init__(self, width: int, size: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(1, width, size, size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.bias
-
-
-class Encoder(nn.Module):
-    """q(z | x): pictures (B, C, S, S) in [-1, 1] to `mu` and `log_var`, each (B, latent_dim)."""
-
-    def __init__(self, c: VAEConfig) -> None:
-        super().__init__()
-        half, quarter = c.image_size // 2, c.image_size // 4
-        self.layers = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(4 * c.channels, c.width, 3, padding=1),
-            Position(c.width, half),
-            *(Block(c.width, c.encoder_blocks) for _ in range(c.encoder_blocks)),
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(4 * c.width, 2 * c.width, 1),
-            Position(2 * c.width, quarter),
-            *(Block(2 * c.width, c.encoder_blocks) for _ in range(c.encoder_blocks)),
-            nn.Conv2d(2 * c.width, c.width // 2, 1),
-            nn.SiLU(),
-            nn.Flatten(),
-            nn.Linear(c.width // 2 * quarter * quarter, c.trunk_width),
-            DenseBlock(c.trunk_width),
-            nn.SiLU(),
-            nn.Linear(c.trunk_width, 2 * c.latent_dim),
-        )
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mu, log_var = self.layers(x).chunk(2, dim=1)
-        return mu, log_var.clamp(-12, 4)
-
-
-class Decoder(nn.Module):
-    """p(x | z): latents (B, latent_dim) to the raw parameters of a `LogisticMixture`, (B, 3K + 1, S, S)."""
-
-    def __init__(self, c: VAEConfig) -> None:
-        super().__init__()
-        half, quarter = c.image_size // 2, c.image_size // 4
-        outputs = c.channels * (3 * c.mixture_components + 1)
-        self.layers = nn.Sequential(
-            nn.Linear(c.latent_dim, c.trunk_width),
-            *(DenseBlock(c.trunk_width) for _ in range(c.decoder_trunk_blocks)),
-            nn.SiLU(),
-            nn.Linear(c.trunk_width, c.width * quarter * quarter),
-            nn.Unflatten(1, (c.width, quarter, quarter)),
-            nn.Conv2d(c.width, 2 * c.width, 1),
-            *(Block(2 * c.width, c.decoder_blocks) for _ in range(c.decoder_blocks)),
-            nn.Conv2d(2 * c.width, 4 * c.width, 1),
-            nn.PixelShuffle(2),
-            Position(c.width, half),
-            *(Block(c.width, c.decoder_blocks) for _ in range(c.decoder_blocks)),
-            nn.SiLU(),
-            nn.Conv2d(c.width, 4 * outputs, 1),
-            nn.PixelShuffle(2),
-            Position(outputs, c.image_size),
-        )
-        self._spread_components(c)
-
-    def _spread_components(self, c: VAEConfig) -> None:
-        """Starts the K logistics at K different greys, so that they do not all learn the same one."""
-        k = c.mixture_components
-        bias = self.layers[-1].bias
-        assert isinstance(bias, nn.Parameter)
-        with torch.no_grad():
-            bias[:, k + 1 : 2 * k + 1] += torch.linspace(-0.9, 0.9, k).view(1, k, 1, 1)
-            bias[:, 2 * k + 1 :] -= 2.0
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.layers(z)
 
 
 class ConvVAE(nn.Module):
@@ -146,12 +27,22 @@ class ConvVAE(nn.Module):
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.encoder = Encoder(config, 2 * config.latent_dim)
+        self.decoder = Decoder(config, config.channels * (3 * config.mixture_components + 1))
+        self._spread_components(config.mixture_components)
+
+    def _spread_components(self, k: int) -> None:
+        """Starts the K logistics at K different greys, so that they do not all learn the same one."""
+        bias = self.decoder.layers[-1].bias
+        assert isinstance(bias, nn.Parameter)
+        with torch.no_grad():
+            bias[:, k + 1 : 2 * k + 1] += torch.linspace(-0.9, 0.9, k).view(1, k, 1, 1)
+            bias[:, 2 * k + 1 :] -= 2.0
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`mu` and `log_var` of q(z | x), each (B, latent_dim), for pictures in [-1, 1]."""
-        return self.encoder(x)
+        mu, log_var = self.encoder(x).chunk(2, dim=1)
+        return mu, log_var.clamp(-12, 4)
 
     def likelihood(self, z: Tensor) -> LogisticMixture:
         """p(x | z) for latents of shape (B, latent_dim)."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from playground.errors import BadRequest, NotCapable
 from playground.families.base import Encodes, HasLikelihood, HasMap, HasPosterior, Model
 from playground.images import Pictures, from_uint8, to_uint8, unpack
-from playground.knobs import Knobs, Stage
+from playground.knobs import Knobs, KnobSpec, Stage
 from playground.latent import Latent, Mix, Noise, Term, mix
 from playground.shelf import Shelf
 
@@ -58,6 +58,11 @@ class Task(Knobs, abc.ABC):
     @abc.abstractmethod
     def run(self, bench: Bench) -> Iterator[Sheet]:
         """Yields previews; the last sheet is the answer."""
+
+    @classmethod
+    def specs_for(cls, model: Model) -> tuple[KnobSpec, ...]:
+        """The knobs that matter to a model: its page and its API show no others."""
+        return cls.specs()
 
     @classmethod
     def missing(cls, family: type[Model] | Model) -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from playground.knobs import Knob, Seed
+from playground.families.base import Model
+from playground.knobs import Knob, KnobSpec, Seed
 from playground.latent import Latent
 from playground.tasks.base import Bench, Sheet, Task, register
 
@@ -27,6 +28,10 @@ class Decode(Task):
         "slerp", label="Way", help="How several sources are mixed.", choices={"slerp": "round (slerp)", "lerp": "straight (lerp)"}
     )
     seed: int = Seed("Which noise is used after the latent, where a family has any.")
+
+    @classmethod
+    def specs_for(cls, model: Model) -> tuple[KnobSpec, ...]:
+        return tuple(spec for spec in cls.specs() if model.noisy or spec.name != "seed")
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
         z = bench.latent(self.latent, self.mix)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Encodes, HasPosterior
+from playground.families.base import Encodes, HasPosterior, Model
 from playground.images import Pictures, to_uint8
-from playground.knobs import Knob, Seed
+from playground.knobs import Knob, KnobSpec, Seed
 from playground.latent import Latent, Noise
 from playground.metrics import psnr_db, ssim
 from playground.tasks.base import Bench, Sheet, Task, register
@@ -33,6 +33,10 @@ class Reconstruct(Task):
         5, label="Draws", help="Draws from the posterior: all that the model thinks it may have been.", ge=0, le=13, step=1
     )
     seed: int = Seed("Which draws are made; the same seed gives the same draws.")
+
+    @classmethod
+    def specs_for(cls, model: Model) -> tuple[KnobSpec, ...]:
+        return tuple(spec for spec in cls.specs() if isinstance(model, HasPosterior) or spec.name == "picture")
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
         x = bench.picture(self.picture)

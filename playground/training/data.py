@@ -40,6 +40,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.pictures)
 
+    def head(self, count: int) -> Split:
+        """The first `count` pictures."""
+        return Split(self.pictures[:count], self.labels[:count])
+
     def to(self, device: torch.device) -> Split:
         """The same split on another device."""
         return Split(self.pictures.to(device), self.labels.to(device))

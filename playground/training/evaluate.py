@@ -9,7 +9,7 @@ import datetime
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,7 @@ class Evaluation:
     def generation(self) -> dict[str, tuple[float, int]]:
         """Distances between generated and test pictures in the classifier's features, beside those of training pictures."""
         real = self._features(x for _, x in self._chunks(self.test, "test features"))
-        train = Split(self.train.pictures[: self._num_tested], self.train.labels[: self._num_tested])
-        floor = self._features(x for _, x in self._chunks(train, "train features"))
+        floor = self._features(x for _, x in self._chunks(self.train.head(self._num_tested), "train features"))
         fake = self._features(self._generated())
         self.class_share = self._classes(fake)
         found = {
@@ -148,10 +147,19 @@ class Evaluation:
 
 
 def evaluate_card(
-    card_id: str, settings: Settings, *, data: Path, num_samples: int = 10_000, seed: int = 0, device: str = "auto", write: bool = True
+    card_id: str,
+    settings: Settings,
+    *,
+    data: Path,
+    num_samples: int = 10_000,
+    seed: int = 0,
+    device: str = "auto",
+    write: bool = True,
+    knobs: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Measures a card's weights as bundled; writes `metrics.json` and the model card, prints a table, returns the figures.
 
+    `knobs` are the family's, as text; with any of them nothing is written, because a card's figures are those of its defaults.
     Raises `UnknownCard`, `BadWeights` or `TrainingError` (no data set, too few pictures) with a sentence.
     """
     cards = bundled_cards(settings.weights_dir)
@@ -165,7 +173,7 @@ def evaluate_card(
     where = pick_device(device)
     folder = _folder(card, settings)
     family = FAMILIES[card.family]
-    params = family.Params.parse(card.defaults)
+    params = family.Params.parse({**card.defaults, **(knobs or {})})
     evaluation = Evaluation(
         model=family.load(folder, where, pick_dtype(where)),
         params=params,
@@ -182,7 +190,7 @@ def evaluate_card(
     common = {"seed": seed, "command": command, "date": datetime.date.today().isoformat(), "device": device_words(where)}
     figures = {name: {"value": _rounded(value), "n": n, **common} for name, (value, n) in measured.items()}
     _print(card, figures, evaluation.class_share)
-    if write:
+    if write and not knobs:
         target = settings.weights_dir / card_id
         part = target / "metrics.json.part"
         part.write_text(json.dumps(figures, indent=2) + "\n")

@@ -15,6 +15,7 @@ from playground.device import device_words, pick_device
 from playground.errors import UnknownCard
 from playground.training.data import load_fashion_mnist
 from playground.training.pictures import write_shelf
+from playground.training.recipes.autoencoder import AutoencoderRecipe
 from playground.training.recipes.base import Recipe
 from playground.training.recipes.classifier import ClassifierRecipe
 from playground.training.recipes.vae import VAERecipe
@@ -24,7 +25,7 @@ SHELF = "pictures-fashion-28"
 UNHASHED = ("README.md", "metrics.json")
 """Words about the weights may change; the weights may not."""
 
-RECIPES: dict[str, type[Recipe]] = {recipe.card: recipe for recipe in (VAERecipe, ClassifierRecipe)}
+RECIPES: dict[str, type[Recipe]] = {recipe.card: recipe for recipe in (AutoencoderRecipe, VAERecipe, ClassifierRecipe)}
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,15 @@ def add_endpoints(engine: Engine, family: type[Model], cards: list[Card]) -> Non
     model = engine.model(cards[0].id)
     for task in TASKS.values():
         if task.missing(model) is None:
-            gr.api(_endpoint(engine, family, task, cards[0]), api_name=f"{family.family}_{task.name}", concurrency_limit=4)
+            specs = [*task.specs_for(model), *family.Params.specs()]
+            gr.api(
+                _endpoint(engine, f"{family.family}_{task.name}", task, specs, cards[0]),
+                api_name=f"{family.family}_{task.name}",
+                concurrency_limit=4,
+            )
 
 
-def _endpoint(engine: Engine, family: type[Model], task: type[Task], card: Card) -> Callable[..., dict[str, Any]]:
-    specs = [*task.specs(), *family.Params.specs()]
-
+def _endpoint(engine: Engine, name: str, task: type[Task], specs: list[KnobSpec], card: Card) -> Callable[..., dict[str, Any]]:
     def call(*arguments: Any) -> dict[str, Any]:
         names = ["card", *(spec.name for spec in specs)]
         values = dict(zip(names, arguments, strict=True))
@@ -48,7 +51,7 @@ def _endpoint(engine: Engine, family: type[Model], task: type[Task], card: Card)
     first = parameter("card", parameter.POSITIONAL_OR_KEYWORD, default=card.id, annotation=str)
     call.__signature__ = inspect.Signature([first, *knobs], return_annotation=dict)
     call.__annotations__ = {"card": str, **{spec.name: _TYPES[spec.kind] for spec in specs}, "return": dict}
-    call.__name__ = f"{family.family}_{task.name}"
+    call.__name__ = name
     call.__doc__ = _documentation(task, specs)
     return call
 

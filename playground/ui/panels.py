@@ -103,7 +103,7 @@ def first_task(family: type[Model]) -> str:
 
 
 def _build(panel: Panel, engine: Engine, card: Card, model: Model) -> None:
-    panel.specs = {spec.name: spec for spec in panel.task.specs()}
+    panel.specs = {spec.name: spec for spec in panel.task.specs_for(model)}
     panel.specs |= {spec.name: spec for spec in panel.family.Params.specs() if spec.stage is None or spec.stage in panel.task.stages}
     choices = Choices(panel.id, card.id, model.image_size, model.directions(), _shelf(engine, card))
     with gr.Row(equal_height=False):

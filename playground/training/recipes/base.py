@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from playground.training.data import Split
+from playground.training.data import FASHION_CLASSES, Split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,3 +48,14 @@ class Recipe(abc.ABC):
     def configuration(self) -> dict[str, object]:
         """All that decides the result besides seed and budget; a checkpoint of another configuration is refused."""
         return {"card": self.card, **dataclasses.asdict(self)}
+
+
+def write_card_files(folder: Path, network: nn.Module, config: Mapping[str, object], facts: Mapping[str, object]) -> None:
+    """Writes `config.json` and `model.safetensors` (floating-point numbers in half precision)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = {**config, "classes": FASHION_CLASSES, "training": facts}
+    (folder / "config.json").write_text(json.dumps(words, indent=2) + "\n")
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

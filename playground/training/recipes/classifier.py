@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from playground.nets.classifier import Classifier, ClassifierConfig
-from playground.training.data import FASHION_CLASSES, Split
-from playground.training.recipes.base import Recipe
+from playground.training.data import Split
+from playground.training.recipes.base import Recipe, write_card_files
 
 
 @dataclass(frozen=True)
@@ -49,14 +47,8 @@ class ClassifierRecipe(Recipe):
         return padded[:, :, down : down + x.shape[2], right : right + x.shape[3]]
 
     def export(self, network: nn.Module, folder: Path, train: Split, test: Split, facts: dict[str, object]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        accuracy = accuracy_on(network, test)
-        config = {"family": "classifier", **dataclasses.asdict(self.config), "classes": FASHION_CLASSES, "training": facts}
-        (folder / "config.json").write_text(json.dumps({**config, "test_accuracy": round(accuracy, 4)}, indent=2) + "\n")
-        weights = {
-            name: (value.half() if value.is_floating_point() else value).cpu().contiguous() for name, value in network.state_dict().items()
-        }
-        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        config = {"family": "classifier", **dataclasses.asdict(self.config), "test_accuracy": round(accuracy_on(network, test), 4)}
+        write_card_files(folder, network, config, facts)
 
 
 @torch.no_grad()

@@ -1,0 +1,137 @@
+"""What models with an encoder share: a prior fitted to their codes, directions among them, and a map of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from playground.families.base import Model
+from playground.knobs import Knob, Knobs
+from playground.latent import Noise
+
+NEIGHBOURS = 12
+
+
+class CodedParams(Knobs):
+    """How a latent is drawn by a model whose codes were summarised."""
+
+    temperature: float = Knob(
+        0.85,
+        label="Temperature",
+        help="Spread of the latents: 0 gives the most typical picture, above 1 the pictures get stranger.",
+        ge=0.0,
+        le=2.0,
+        step=0.05,
+        stage="draw",
+    )
+    prior: Literal["standard", "fitted"] = Knob(
+        "fitted",
+        label="Prior",
+        help="Where latents come from: the standard bell curve, or a mixture fitted to where the codes really are.",
+        choices={"standard": "N(0, I)", "fitted": "fitted to codes"},
+        stage="draw",
+    )
+
+
+@dataclasses.dataclass
+class Codes:
+    """What the encoder made of the data set; see `training.codes.summarise_codes` for the shapes."""
+
+    mean: Tensor
+    principal: Tensor
+    principal_std: Tensor
+    class_mean: Tensor
+    prior_weight: Tensor
+    prior_mean: Tensor
+    prior_factor: Tensor
+    map_code: Tensor
+    map_layout: Tensor
+
+    @classmethod
+    def load(cls, file: Path, device: torch.device) -> Self:
+        """From `codes.safetensors`, as float32. Raises `OSError`, `TypeError` or `SafetensorError` when it does not fit."""
+        return cls(**{name: value.float() for name, value in load_file(file, device=str(device)).items()})
+
+    @classmethod
+    def tiny(cls, **more: Tensor) -> Self:
+        """Random codes of four dimensions and three classes."""
+        return cls(
+            mean=0.1 * torch.randn(4),
+            principal=torch.linalg.qr(torch.randn(4, 4)).Q,
+            principal_std=torch.tensor([1.2, 0.9, 0.6, 0.1]),
+            class_mean=torch.randn(3, 4),
+            prior_weight=torch.tensor([0.5, 0.5]),
+            prior_mean=torch.randn(2, 4),
+            prior_factor=torch.linalg.cholesky(torch.eye(4).expand(2, 4, 4) * 0.5),
+            map_code=torch.randn(20, 4),
+            map_layout=torch.rand(20, 2) * 2 - 1,
+            **more,
+        )
+
+    def bytes(self) -> int:
+        """Memory that they take."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in vars(self).values())
+
+
+class CodedModel(Model):
+    """A model with `codes`: draws from a prior fitted to them, and knows its way among them."""
+
+    codes: Codes
+
+    def draw(self, params: Knobs, noise: Noise) -> Tensor:
+        assert isinstance(params, CodedParams)
+        eps = params.temperature * noise.normal(self.latent.shape).to(self.device)
+        if params.prior == "standard":
+            return eps
+        which = noise.uniform((1,), "component").to(self.device)
+        component = torch.searchsorted(self.codes.prior_weight.cumsum(0), which).clamp(max=len(self.codes.prior_weight) - 1)
+        component = component.squeeze(1)
+        offset = (self.codes.prior_factor[component] * eps[:, None]).sum(dim=-1)
+        return self.codes.prior_mean[component] + offset
+
+    def origin(self) -> Tensor:
+        return self.codes.mean[None]
+
+    def direction(self, kind: str, value: str) -> Tensor | None:
+        index = int(value)
+        if kind == "pc" and 1 <= index <= len(self.codes.principal):
+            return (self.codes.principal[index - 1] * self.codes.principal_std[index - 1])[None]
+        if kind == "class" and 0 <= index < len(self.codes.class_mean):
+            return (self.codes.class_mean[index] - self.codes.mean)[None]
+        return super().direction(kind, value)
+
+    def directions(self) -> Mapping[str, str]:
+        share = self.codes.principal_std.square() / self.codes.principal_std.square().sum()
+        count = min(10, len(share))
+        principal = {f"pc:{i + 1}": f"Principal direction {i + 1} · {100 * share[i]:.0f} % of the spread" for i in range(count)}
+        classes = {f"class:{i}": f"Towards {name}" for i, name in enumerate(self.classes)}
+        return {**principal, **classes, **self.axes()}
+
+    def axes(self) -> Mapping[str, str]:
+        """The single dimensions among the directions."""
+        return super().directions()
+
+    def map_points(self, projection: str) -> Tensor:
+        if projection == "neighbours":
+            return self.codes.map_layout
+        plane = (self.codes.map_code - self.codes.mean) @ self.codes.principal[:2].T
+        return plane / (3 * self.codes.principal_std[:2])
+
+    def map_latent(self, projection: str, x: float, y: float) -> str:
+        if projection == "neighbours":
+            return f"near:{x:.4g},{y:.4g}"
+        return f"origin + {3 * x:.6g}*pc:1 + {3 * y:.6g}*pc:2"
+
+    def near(self, x: float, y: float) -> Tensor:
+        """The codes of the nearest map points, weighted by nearness: continuous, and exact where there is a point."""
+        distance = (self.codes.map_layout - torch.tensor([x, y], device=self.device)).norm(dim=1)
+        nearest = distance.topk(min(NEIGHBOURS, len(distance)), largest=False)
+        weight = 1 / (nearest.values + 1e-3) ** 2 - 1 / (nearest.values[-1] + 1e-3) ** 2
+        weight = weight.clamp(min=0) + 1e-6
+        return (weight[:, None] * self.codes.map_code[nearest.indices]).sum(dim=0, keepdim=True) / weight.sum()

@@ -1,0 +1,51 @@
+"""What an encoder makes of a data set, in the few arrays that `codes.safetensors` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from playground.training.data import Split
+
+MAP_PICTURES = 2000
+PRIOR_COMPONENTS = 20
+
+
+def summarise_codes(mu: Tensor, drawn: Tensor, labels: Tensor, map_code: Tensor) -> dict[str, Tensor]:
+    """Directions, a fitted prior and a map, in half precision.
+
+    `mu` (N, D): codes of the training pictures; `drawn` (N, D): one draw of each posterior, or the codes again where there is
+    none; `labels` (N,) of ten classes; `map_code` (M, D): codes of the first test pictures.
+    Gives `mean` (D,); `principal` (D, D), unit rows by falling variance, `principal_std` (D,); `class_mean` (10, D);
+    `prior_weight` (K,), `prior_mean` (K, D), `prior_factor` (K, D, D): a Gaussian mixture on `drawn`, factors with
+    factor·factorᵀ = covariance; `map_code` and `map_layout` (M, 2) in [-1, 1]: where t-SNE puts them.
+    """
+    from sklearn.manifold import TSNE
+    from sklearn.mixture import GaussianMixture
+
+    mean = mu.mean(dim=0)
+    _, values, rows = torch.linalg.svd(mu - mean, full_matrices=False)
+    prior = GaussianMixture(PRIOR_COMPONENTS, covariance_type="full", max_iter=60, random_state=0, reg_covar=1e-4)
+    prior.fit(drawn.numpy()[:: max(1, len(mu) // 30_000)])
+    layout = TSNE(perplexity=40, init="pca", random_state=0).fit_transform(map_code.numpy())
+    arrays = {
+        "mean": mean,
+        "principal": rows,
+        "principal_std": values / len(mu) ** 0.5,
+        "class_mean": torch.stack([mu[labels == label].mean(dim=0) for label in range(10)]),
+        "prior_weight": torch.from_numpy(prior.weights_),
+        "prior_mean": torch.from_numpy(prior.means_),
+        "prior_factor": torch.linalg.cholesky(torch.from_numpy(prior.covariances_)),
+        "map_code": map_code,
+        "map_layout": torch.from_numpy(layout / np.abs(layout).max()),
+    }
+    return {name: value.half().contiguous() for name, value in arrays.items()}
+
+
+@torch.no_grad()
+def encode_all(encode: Callable[[Tensor], Tensor], split: Split, device: torch.device, batch: int = 500) -> Tensor:
+    """`encode` of every picture in [-1, 1], float32 on the CPU, (N, *)."""
+    return torch.cat([encode(part.to(device) / 127.5 - 1).float().cpu() for part in split.pictures.split(batch)])
