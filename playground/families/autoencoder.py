@@ -52,7 +52,7 @@ class Autoencoder(CodedModel):
         "The pictures are smooth, because squared error makes it average over what it cannot know; new ones come from a mixture "
         "fitted to its codes, not from a prior that it learned."
     )
-    look: ClassVar[Look] = Look(colour="#009E73", glyph="⧗")
+    look: ClassVar[Look] = Look(colour="#009E73", glyph="◆")
     Params: ClassVar[type[Knobs]] = AutoencoderParams
 
     def __init__(self, network: ConvAutoencoder, codes: Codes, device: torch.device, dtype: torch.dtype, classes: tuple[str, ...]) -> None:

@@ -88,7 +88,7 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
         for task in TASKS.values():
             with gr.Tab(task.title, id=f"{family.family}-{task.name}", elem_id=f"tab-{family.family}-{task.name}") as tab:
                 if (lack := task.missing(model)) is not None:
-                    gr.Markdown(f"{family.title} cannot {lack}: {task.title} is not a question it can answer.")
+                    gr.Markdown(f"This family cannot {lack}, so {task.title} is not a question it can answer.")
                     continue
                 panel = Panel(family, task, card, tasks)
                 _build(panel, engine, default, model)
