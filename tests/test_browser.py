@@ -63,11 +63,11 @@ def test_seed_buttons_and_resets(tab: Tab) -> None:
         "label",
     ).filter(has_text="one draw").click()
     tab.settled("pixels=sample")
-    tab.page.get_by_label("Keep seed").check()
+    tab.knob("keep").locator("input").check()
     tab.page.click("#vae-sample-reset")
     tab.settled("pixels=mean", f"seed={seed}")
     tab.page.click("#vae-sample-random")
-    tab.page.get_by_label("Keep seed").uncheck()
+    tab.knob("keep").locator("input").uncheck()
     tab.page.click("#vae-sample-reset")
     tab.settled("seed=0")
 

@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 from torch import Tensor
 
+from playground.families import FAMILIES
 from playground.families.base import Step
 from playground.families.vae import VAE
 from playground.knobs import Knobs
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.browser
 def test_axe_finds_nothing(tab: Tab, task: str, theme: str) -> None:
     tab.open(task, f"card={CARD}&task={task}&__theme={theme}")
     if task == "sample":
-        tab.page.locator(".lp-intro button").first.click()
-        expect(tab.page.locator(".lp-intro .katex-display")).to_be_visible()
+        tab.page.locator("#tab-vae .lp-intro button").first.click()
+        expect(tab.page.locator("#tab-vae .lp-intro .katex-display")).to_be_visible()
     if task == "inside":
         tab.page.wait_for_selector("#vae-inside-plot .js-plotly-plot")
     found = Axe().run(tab.page).response["violations"]
@@ -98,7 +99,7 @@ def test_a_dead_server_is_said(chromium: Browser) -> None:
 def test_no_weights_no_tab_but_a_sentence(chromium: Browser, tmp_path: Path) -> None:
     with opened(Settings(hub="off", device="cpu", port=0, weights_dir=tmp_path / "nowhere")) as site, browse(chromium, site.url) as tab:
         tab.page.goto(site.url)
-        expect(tab.page.locator("#tab-vae")).to_contain_text("cannot be read")
+        expect(tab.page.locator(f"#tab-{next(iter(FAMILIES))}")).to_contain_text("cannot be read")
         tab.shot("no-weights")
 
 
