@@ -93,13 +93,28 @@ BASE
   rm -rf --one-file-system "$root"
 }
 
+# Who listens on the port: address in hexadecimal, uid, inode of the socket; a line each.
+listeners() {
+  awk -v port=":$(printf %04X "$port")" '$4 == "0A" && substr($2, length($2) - 4) == port { sub(/:.*/, "", $2); print $2, $8, $10 }' \
+    /proc/net/tcp /proc/net/tcp6
+}
+
+# Whether the process group of the server holds the socket with this inode.
+is_ours() {
+  local holder
+  while read -r holder; do
+    [ "$(sed 's/.*) //' "$holder/stat" 2>/dev/null | cut -d ' ' -f 3)" = "$server" ] && return 0
+  done < <(find /proc/[0-9]*/fd -lname "socket:\[$1\]" 2>/dev/null | cut -d / -f 1-3 || true)
+  return 1
+}
+
 inside() { build_tool run --isolation chroot --env "PLAYGROUND_PORT=$port" "$container" -- "$@"; }
 
 [ "$(id -u)" -eq 0 ] || fail "this needs root (debootstrap, chroot): sudo bash tools/check_dockerfile.sh"
 for tool in buildah debootstrap curl; do
   command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install buildah debootstrap curl"
 done
-if curl --silent --noproxy '*' --max-time 5 --output /dev/null "$address"; then fail "port $port is taken; choose another one: PORT=…"; fi
+[ -z "$(listeners)" ] || fail "port $port is taken; choose another one: PORT=…"
 
 work=${WORK:-$(mktemp --directory --tmpdir check-dockerfile.XXXXXX)}
 mkdir -p "$work"
@@ -151,6 +166,7 @@ for folder in (os.environ["HOME"], os.environ["HF_HOME"], tempfile.gettempdir())
 say "Image: $size, user $user (uid $uid), starts ${start[*]}"
 
 step="the page"
+[ -z "$(listeners)" ] || fail "port $port was taken in the meantime; choose another one: PORT=…"
 setsid buildah --root "$work/store" --runroot "$work/run" --storage-driver "$driver" \
   run --isolation chroot --env "PLAYGROUND_PORT=$port" "$container" -- "${start[@]}" >>"$log" 2>&1 </dev/null &
 server=$!
@@ -161,6 +177,11 @@ until answer=$(get /playground/health 2>/dev/null); do
   [ $((SECONDS - begun)) -lt "${START_SECONDS:-180}" ] || fail "no answer on port $port within ${START_SECONDS:-180} seconds"
   sleep 0.5
 done
+# A page of somebody else may have come to this port just now: only the image's own page counts.
+read -r where owner inode <<<"$(listeners)"
+is_ours "$inode" || fail "port $port was taken by another program; choose another one: PORT=…"
+[ "$where" = 00000000 ] || fail "it does not listen on 0.0.0.0, so nobody outside the container could reach it"
+[ "$owner" -eq 1000 ] || fail "the page runs as uid $owner, not 1000"
 grep -q '"status": *"ok"' <<<"$answer" || fail "/playground/health says $answer"
 say "Health after $((SECONDS - begun)) s: $answer"
 inside "${health[@]:1}" >>"$log" 2>&1 || fail "the image's own HEALTHCHECK does not pass"
@@ -175,5 +196,5 @@ say "Page: $(wc -c <"$work/page.html") bytes; sample: $type, $(wc -c <"$work/pic
 
 step="the stop"
 stop_server
-if get /playground/health >/dev/null 2>&1; then fail "the page goes on after it was stopped"; fi
+if listeners | grep -q " $inode$"; then fail "the page goes on after it was stopped"; fi
 say "The Dockerfile builds, and the image works (${SECONDS} s)."
