@@ -19,13 +19,16 @@ RESTORE = "Restore the card's folder (git checkout -- weights) or train it again
 """What to do about weights that do not load."""
 
 
+Geometry = Literal["gaussian", "euclidean"]
+
+
 @dataclass(frozen=True)
 class LatentSpec:
     """A latent space: its name, its shape without the batch, and whether points lie on a Gaussian shell."""
 
     name: str
     shape: tuple[int, ...]
-    geometry: Literal["gaussian", "euclidean"]
+    geometry: Geometry
 
     @property
     def mix(self) -> Mix:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Generic, Literal, Self, TypeVar, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from playground.families.base import Model
+from playground.errors import BadWeights
+from playground.families.base import RESTORE, Geometry, LatentSpec, Model
 from playground.knobs import Knob, Knobs
 from playground.latent import Noise
+from playground.nets.conv import ConvConfig
 
 NEIGHBOURS = 12
 
@@ -79,10 +83,59 @@ class Codes:
         return sum(tensor.numel() * tensor.element_size() for tensor in vars(self).values())
 
 
-class CodedModel(Model):
-    """A model with `codes`: draws from a prior fitted to them, and knows its way among them."""
+_N = TypeVar("_N", bound=nn.Module)
+_C = TypeVar("_C", bound=Codes)
 
-    codes: Codes
+
+class CodedModel(Model, Generic[_N, _C]):
+    """A network with an encoder, and its `codes`: loads both, draws from a prior fitted to them, knows its way among them."""
+
+    Network: ClassVar[type[nn.Module]]
+    Config: ClassVar[type[ConvConfig]]
+    Summary: ClassVar[type[Codes]]
+    geometry: ClassVar[Geometry]
+
+    def __init__(
+        self, network: _N, codes: _C, config: ConvConfig, device: torch.device, dtype: torch.dtype, classes: tuple[str, ...]
+    ) -> None:
+        self.network = network.to(device, dtype).eval().requires_grad_(False)
+        if device.type == "cpu":
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.codes = codes
+        self.device, self.dtype, self.classes = device, dtype, classes
+        self.latent = LatentSpec("z", (config.latent_dim,), self.geometry)
+        self.image_size, self.channels = config.image_size, config.channels
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> Self:
+        try:
+            words = json.loads((folder / "config.json").read_text())
+            known = {field.name for field in dataclasses.fields(cls.Config)}
+            config = cls.Config(**{key: value for key, value in words.items() if key in known})
+            with torch.device("meta"):
+                network = cls.Network(config)
+            state = load_file(folder / "model.safetensors", device=str(device))
+            network.load_state_dict({name: value.to(dtype) for name, value in state.items()}, assign=True)
+            codes = cls.Summary.load(folder / "codes.safetensors", device)
+        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+            raise BadWeights(f"The weights in {folder} cannot be used: {error}.", RESTORE) from error
+        return cls(cast("_N", network), cast("_C", codes), config, device, dtype, tuple(words.get("classes", ())))
+
+    @classmethod
+    def tiny(cls) -> Self:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(5)
+            config = cls.Config(latent_dim=4, width=8, encoder_blocks=1, decoder_blocks=1, trunk_width=16)
+            network = cls.Network(config)
+            for parameter in network.parameters():
+                if parameter.dim() > 1:
+                    parameter.data.mul_(1.7)  # away from initialisation, so that every knob shows
+            codes = cls.Summary.tiny()
+        classes = ("one", "two", "three")
+        return cls(cast("_N", network), cast("_C", codes), config, torch.device("cpu"), torch.float32, classes)
+
+    def bytes(self) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.network.state_dict().values()) + self.codes.bytes()
 
     def draw(self, params: Knobs, noise: Noise) -> Tensor:
         assert isinstance(params, CodedParams)

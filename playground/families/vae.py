@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from playground.errors import BadWeights
-from playground.families.base import RESTORE, LatentSpec, Look, Step, register
+from playground.families.base import Geometry, Look, Step, register
 from playground.families.codes import CodedModel, CodedParams, Codes
 from playground.knobs import Knob, Knobs
 from playground.latent import Noise
+from playground.nets.conv import ConvConfig
 from playground.nets.likelihood import kl_to_standard_normal
 from playground.nets.vae import ConvVAE, VAEConfig
 
@@ -40,9 +36,13 @@ class VAECodes(Codes):
 
     kl: Tensor
 
+    @classmethod
+    def tiny(cls, **more: Tensor) -> Self:
+        return super().tiny(kl=torch.tensor([2.1, 1.4, 0.3, 0.001]), **more)
+
 
 @register
-class VAE(CodedModel):
+class VAE(CodedModel[ConvVAE, VAECodes]):
     """A variational autoencoder squeezes every picture through a few numbers, and keeps those numbers bell-shaped.
 
     The *encoder* looks at a picture and answers with a small cloud: a mean μ and a spread σ for each latent number. The
@@ -61,46 +61,11 @@ class VAE(CodedModel):
     )
     look: ClassVar[Look] = Look(colour="#0072B2", glyph="◉")
     Params: ClassVar[type[Knobs]] = VAEParams
+    Network: ClassVar[type[nn.Module]] = ConvVAE
+    Config: ClassVar[type[ConvConfig]] = VAEConfig
+    Summary: ClassVar[type[Codes]] = VAECodes
+    geometry: ClassVar[Geometry] = "gaussian"
     noisy: ClassVar[bool] = True  # pixels can be drawn
-
-    def __init__(self, network: ConvVAE, codes: VAECodes, device: torch.device, dtype: torch.dtype, classes: tuple[str, ...]) -> None:
-        self.network = network.to(device, dtype).eval().requires_grad_(False)
-        if device.type == "cpu":
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.codes: VAECodes = codes
-        self.device, self.dtype, self.classes = device, dtype, classes
-        self.latent = LatentSpec("z", (network.config.latent_dim,), "gaussian")
-        self.image_size, self.channels = network.config.image_size, network.config.channels
-
-    # -- weights ----------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def load(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> VAE:
-        try:
-            config = json.loads((folder / "config.json").read_text())
-            known = {field.name for field in dataclasses.fields(VAEConfig)}
-            with torch.device("meta"):
-                network = ConvVAE(VAEConfig(**{key: value for key, value in config.items() if key in known}))
-            state = load_file(folder / "model.safetensors", device=str(device))
-            network.load_state_dict({name: value.to(dtype) for name, value in state.items()}, assign=True)
-            codes = VAECodes.load(folder / "codes.safetensors", device)
-        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-            raise BadWeights(f"The weights in {folder} cannot be used: {error}.", RESTORE) from error
-        return cls(network, codes, device, dtype, tuple(config.get("classes", ())))
-
-    @classmethod
-    def tiny(cls) -> VAE:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(5)
-            network = ConvVAE(VAEConfig(latent_dim=4, width=8, encoder_blocks=1, decoder_blocks=1, trunk_width=16))
-            for parameter in network.parameters():
-                if parameter.dim() > 1:
-                    parameter.data.mul_(1.7)  # away from initialisation, so that every knob shows
-            codes = VAECodes.tiny(kl=torch.tensor([2.1, 1.4, 0.3, 0.001]))
-        return cls(network, codes, torch.device("cpu"), torch.float32, ("one", "two", "three"))
-
-    def bytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.network.state_dict().values()) + self.codes.bytes()
 
     # -- from noise to picture --------------------------------------------------------------------------------------
 
