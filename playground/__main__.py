@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     train.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    train.add_argument("--bf16", action="store_true", help="bfloat16 on the CPU too, faster where the processor has it (always on CUDA)")
     train.add_argument("--learning-rate", type=float, help="instead of the recipe's")
     train.add_argument("--data", type=Path, help="folder of the data set's .gz files")
     train.add_argument("--runs", type=Path, default=Path("runs"), help="where checkpoints go (default runs/)")
@@ -89,6 +90,7 @@ def _train(options: argparse.Namespace, rest: Sequence[str]) -> None:
         runs=options.runs,
         weights=settings.weights_dir,
         restart=options.restart,
+        bf16=options.bf16,
     ).run()
     print(folder)
 

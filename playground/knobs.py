@@ -7,9 +7,9 @@ and the reset all read the same declaration.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from playground.errors import BadKnob
@@ -35,7 +35,7 @@ def Knob(
 ) -> Any:
     """One knob. `stage` says which half of sampling a family's knob acts on; `choices` maps values to the words shown.
 
-    `widget` names a special widget (`seed`, `latents`, `direction`); else the type decides.
+    `widget` names a special widget (`seed`, `class`, `latents`, `direction`); else the type decides.
     """
     extra: dict[str, Any] = {"step": step, "unit": unit, "stage": stage, "widget": widget, "choices": dict(choices or {})}
     bounds: dict[str, Any] = {"ge": ge, "le": le, "min_length": min_length, "max_length": max_length}
@@ -45,6 +45,21 @@ def Knob(
 def Seed(help: str = "Which pictures are drawn; the same seed gives the same pictures, always.") -> Any:
     """The knob every random task has: a whole number, 0..2³¹-1."""
     return Knob(0, label="Seed", help=help, ge=0, le=MAX_SEED, step=1, widget="seed")
+
+
+def ClassLabel(help: str = "Which class is drawn: any takes one for each picture by its seed, none leaves it to the model.") -> Any:
+    """The knob of a class-conditional model: `any`, `none`, or the number of a class. Its type is `ClassChoice`."""
+    return Knob("any", label="Class", help=help, widget="class")
+
+
+def _class_choice(value: str) -> str:
+    if value not in ("any", "none") and not (value.isdecimal() and value.isascii() and len(value) <= 4):
+        raise ValueError(f"{value[:20]!r} is no class; write any, none, or the number of a class")
+    return value
+
+
+ClassChoice = Annotated[str, AfterValidator(_class_choice)]
+"""What a `ClassLabel` knob holds."""
 
 
 class KnobSpec(BaseModel):

@@ -185,15 +185,15 @@ def test_every_offered_direction_moves_the_picture(engine: Engine, card: str, mo
     assert model.direction("dim", "100000") is None and model.direction("pc", "0") is None
 
 
-def test_encoding_and_decoding(engine: Engine, card: str, model: Model) -> None:
+def test_encoding_and_decoding(engine: Engine, card: str, model: Model, params: Knobs) -> None:
     if not isinstance(model, Encodes):
         return
     shelf = engine.shelf_of(card)
     x = from_uint8(shelf.pictures[:20])
     with torch.inference_mode():
-        z = model.encode(x)
+        z = model.encode(x, params)
         assert z.shape == (20, *model.latent.shape) and torch.isfinite(z).all()
-        alone = torch.cat([model.encode(x[index : index + 1]) for index in range(20)])
+        alone = torch.cat([model.encode(x[index : index + 1], params) for index in range(20)])
         assert torch.allclose(z, alone, atol=2e-4)
         *_, last = model.decode(z, model.Params.parse({}), Noise([0] * 20))
     assert last.x.shape == x.shape and not torch.allclose(last.x[0], last.x[1])
@@ -201,7 +201,7 @@ def test_encoding_and_decoding(engine: Engine, card: str, model: Model) -> None:
         assert psnr_db(x, last.x).mean() >= 20
 
 
-def test_the_posterior_fits_the_encoder(engine: Engine, card: str, model: Model) -> None:
+def test_the_posterior_fits_the_encoder(engine: Engine, card: str, model: Model, params: Knobs) -> None:
     if not isinstance(model, HasPosterior):
         return
     x = from_uint8(engine.shelf_of(card).pictures[:4])
@@ -210,13 +210,13 @@ def test_the_posterior_fits_the_encoder(engine: Engine, card: str, model: Model)
         distortion, rate = model.evidence(x, Noise([1, 2, 3, 4]))
         again, _ = model.evidence(x, Noise([1, 2, 3, 4]))
         other, _ = model.evidence(x, Noise([5, 6, 7, 8]))
-    assert isinstance(model, Encodes) and torch.equal(mu.flatten(1), model.encode(x).flatten(1))
+    assert isinstance(model, Encodes) and torch.equal(mu.flatten(1), model.encode(x, params).flatten(1))
     assert torch.isfinite(log_var).all() and (rate > 0).all() and torch.isfinite(distortion).all()
     assert torch.equal(distortion, again) and not torch.equal(distortion, other)
     assert model.average_kl().shape == mu.shape[1:] and (model.average_kl() >= 0).all()
 
 
-def test_the_map_goes_through_its_pictures(engine: Engine, card: str, model: Model) -> None:
+def test_the_map_goes_through_its_pictures(engine: Engine, card: str, model: Model, params: Knobs) -> None:
     if not isinstance(model, HasMap):
         return
     for projection in ("neighbours", "principal"):
@@ -226,7 +226,7 @@ def test_the_map_goes_through_its_pictures(engine: Engine, card: str, model: Mod
         assert engine.run(Request.build(card, "decode", cards=engine.cards, latent=recipe)).pictures.std() > 0
     x, y = model.map_points("neighbours")[7].tolist()
     *_, there = model.decode(model.near(x, y), model.Params.parse({}), Noise([0]))
-    *_, code = model.decode(model.encode(from_uint8(engine.shelf_of(card).pictures[7:8])), model.Params.parse({}), Noise([0]))
+    *_, code = model.decode(model.encode(from_uint8(engine.shelf_of(card).pictures[7:8]), params), model.Params.parse({}), Noise([0]))
     if card not in TINY_CARDS:  # a tiny map is random; a real one holds the codes of the shelf
         assert psnr_db(there.x, code.x).item() > 15
 

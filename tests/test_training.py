@@ -249,7 +249,7 @@ def test_the_average_follows_its_definition(tmp_path: Path, pictures: Split, mon
     recipe = dataclasses.replace(CLASSIFIER_RECIPE, ema_decay=decay)
     trainer = Trainer(recipe, pictures, tmp_path, budget=Budget(steps=8))
     expected = {name: value.double() for name, value in trainer.network.state_dict().items()}
-    steps, plain = itertools.count(1), trainer.optimizer.step
+    steps, plain = itertools.count(1), trainer.moves[0].optimizer.step
 
     def step() -> None:
         plain()
@@ -257,7 +257,7 @@ def test_the_average_follows_its_definition(tmp_path: Path, pictures: Split, mon
         for name, value in trainer.network.state_dict().items():
             expected[name] = share * expected[name] + (1 - share) * value.double() if value.is_floating_point() else value.double()
 
-    monkeypatch.setattr(trainer.optimizer, "step", step)
+    monkeypatch.setattr(trainer.moves[0].optimizer, "step", step)
     found = trainer.run(quiet=True)
     assert not found.training
     for name, value in found.state_dict().items():
@@ -280,13 +280,13 @@ def test_the_classifier_learns(tmp_path: Path, pictures: Split):
 
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch):
     trainer = Trainer(VAE_RECIPE, pictures, tmp_path, budget=Budget(steps=20))
-    rates, plain = [], trainer.optimizer.step
+    rates, plain = [], trainer.moves[0].optimizer.step
 
     def step() -> None:
-        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        rates.append(trainer.moves[0].optimizer.param_groups[0]["lr"])
         plain()
 
-    monkeypatch.setattr(trainer.optimizer, "step", step)
+    monkeypatch.setattr(trainer.moves[0].optimizer, "step", step)
     trainer.run(quiet=True)
     cosine = [0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * step / 20)) for step in range(20)]
     expected = [VAE_RECIPE.learning_rate * min(1, (step + 1) / 5) * cosine[step] for step in range(20)]

@@ -59,5 +59,5 @@ class Autoencoder(CodedModel[ConvAutoencoder, Codes]):
         sizes = torch.full((len(z),), params.code_size, device=self.device)
         yield Step(self.network.decode(z.to(self.dtype), sizes).float().clamp(-1, 1), index=1, total=1)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, params: Knobs) -> Tensor:
         return self.network.encode(x.to(self.device, self.dtype)).float()

@@ -15,10 +15,6 @@ from playground.errors import UnknownCard
 from playground.knobs import Knobs
 from playground.latent import Mix, Noise
 
-RESTORE = "Restore the card's folder (git checkout -- weights) or train it again."
-"""What to do about weights that do not load."""
-
-
 Geometry = Literal["gaussian", "euclidean"]
 
 
@@ -38,11 +34,27 @@ class LatentSpec:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of sampling: `x` (B, C, H, W) in [-1, 1], and how far along it is. The last step is the picture."""
+    """One step of sampling: `x` (B, C, H, W) in [-1, 1], and how far along it is. The last step is the picture.
+
+    A sampler that goes from noise to picture in many steps tells more: the noisy `x_t` that it stands at, and the noise `eps` that
+    it sees in it; `x` is then its guess of the picture, x_0.
+    """
 
     x: Tensor
     index: int
     total: int
+    x_t: Tensor | None = None
+    eps: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """One step of looking for the latent of a picture: `z` (B, *latent.shape), how far along it is, and what `z` looks like, if known."""
+
+    z: Tensor
+    index: int
+    total: int
+    x: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,8 @@ class Model(abc.ABC):
     Params: ClassVar[type[Knobs]]
     noisy: ClassVar[bool] = False
     """Whether decoding draws noise of its own, after the latent."""
+    live: ClassVar[bool] = True
+    """Whether it decodes in one step, fast enough to follow a finger."""
     latent: LatentSpec
     image_size: int
     channels: int
@@ -115,8 +129,17 @@ class Model(abc.ABC):
 class Encodes(Protocol):
     """Can turn a picture into a latent."""
 
-    def encode(self, x: Tensor) -> Tensor:
-        """Pictures (B, C, H, W) in [-1, 1] to latents (B, *latent.shape)."""
+    def encode(self, x: Tensor, params: Knobs) -> Tensor:
+        """Pictures (B, C, H, W) in [-1, 1] to latents (B, *latent.shape), for decoding with those `params`."""
+        ...
+
+
+@runtime_checkable
+class Inverts(Protocol):
+    """Can search for a latent that fits a picture better than the one that `encode` guesses."""
+
+    def invert(self, x: Tensor, params: Knobs) -> Iterator[Inversion]:
+        """The search for pictures (B, C, H, W) in [-1, 1]; its last step is the answer."""
         ...
 
 
@@ -141,8 +164,17 @@ class HasPosterior(Protocol):
 class HasLikelihood(Protocol):
     """Can say how likely a picture is."""
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x) in nats, (B,), for pictures (B, C, H, W) in [-1, 1]."""
+    def log_prob(self, x: Tensor, noise: Noise) -> Tensor:
+        """log P of 8-bit pictures (B, C, H, W) in [-1, 1] in nats, (B,), dequantised by the uniform `noise`."""
+        ...
+
+
+@runtime_checkable
+class HasCritic(Protocol):
+    """Was trained with somebody who tells real from made."""
+
+    def score(self, x: Tensor) -> Tensor:
+        """The critic's raw opinion of pictures (B, C, H, W) in [-1, 1], (B,): higher is more real."""
         ...
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, Self, TypeVar, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from playground.errors import BadWeights
-from playground.families.base import RESTORE, Geometry, LatentSpec, Model
+from playground.families.base import Geometry, LatentSpec
+from playground.families.landmarks import LandmarkedModel, Landmarks
+from playground.families.loading import config_of, load_network, reading
 from playground.knobs import Knob, Knobs
 from playground.latent import Noise
 from playground.nets.conv import ConvConfig
@@ -44,13 +41,9 @@ class CodedParams(Knobs):
 
 
 @dataclasses.dataclass
-class Codes:
+class Codes(Landmarks):
     """What the encoder made of the data set; see `training.codes.summarise_codes` for the shapes."""
 
-    mean: Tensor
-    principal: Tensor
-    principal_std: Tensor
-    class_mean: Tensor
     prior_weight: Tensor
     prior_mean: Tensor
     prior_factor: Tensor
@@ -58,36 +51,23 @@ class Codes:
     map_layout: Tensor
 
     @classmethod
-    def load(cls, file: Path, device: torch.device) -> Self:
-        """From `codes.safetensors`, as float32. Raises `OSError`, `TypeError` or `SafetensorError` when it does not fit."""
-        return cls(**{name: value.float() for name, value in load_file(file, device=str(device)).items()})
-
-    @classmethod
-    def tiny(cls, **more: Tensor) -> Self:
-        """Random codes of four dimensions and three classes."""
-        return cls(
-            mean=0.1 * torch.randn(4),
-            principal=torch.linalg.qr(torch.randn(4, 4)).Q,
-            principal_std=torch.tensor([1.2, 0.9, 0.6, 0.1]),
-            class_mean=torch.randn(3, 4),
+    def tiny(cls, dim: int = 4, **more: Tensor) -> Self:
+        return super().tiny(
+            dim,
             prior_weight=torch.tensor([0.5, 0.5]),
-            prior_mean=torch.randn(2, 4),
-            prior_factor=torch.linalg.cholesky(torch.eye(4).expand(2, 4, 4) * 0.5),
-            map_code=torch.randn(20, 4),
+            prior_mean=torch.randn(2, dim),
+            prior_factor=torch.linalg.cholesky(torch.eye(dim).expand(2, dim, dim) * 0.5),
+            map_code=torch.randn(20, dim),
             map_layout=torch.rand(20, 2) * 2 - 1,
             **more,
         )
-
-    def bytes(self) -> int:
-        """Memory that they take."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in vars(self).values())
 
 
 _N = TypeVar("_N", bound=nn.Module)
 _C = TypeVar("_C", bound=Codes)
 
 
-class CodedModel(Model, Generic[_N, _C]):
+class CodedModel(LandmarkedModel, Generic[_N, _C]):
     """A network with an encoder, and its `codes`: loads both, draws from a prior fitted to them, knows its way among them."""
 
     Network: ClassVar[type[nn.Module]]
@@ -101,24 +81,17 @@ class CodedModel(Model, Generic[_N, _C]):
         self.network = network.to(device, dtype).eval().requires_grad_(False)
         if device.type == "cpu":
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.codes = codes
+        self.codes = self.landmarks = codes
         self.device, self.dtype, self.classes = device, dtype, classes
         self.latent = LatentSpec("z", (config.latent_dim,), self.geometry)
         self.image_size, self.channels = config.image_size, config.channels
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> Self:
-        try:
-            words = json.loads((folder / "config.json").read_text())
-            known = {field.name for field in dataclasses.fields(cls.Config)}
-            config = cls.Config(**{key: value for key, value in words.items() if key in known})
-            with torch.device("meta"):
-                network = cls.Network(config)
-            state = load_file(folder / "model.safetensors", device=str(device))
-            network.load_state_dict({name: value.to(dtype) for name, value in state.items()}, assign=True)
+        network, words = load_network(folder, lambda words: cls.Network(config_of(cls.Config, words)), device, dtype)
+        with reading(folder):
             codes = cls.Summary.load(folder / "codes.safetensors", device)
-        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-            raise BadWeights(f"The weights in {folder} cannot be used: {error}.", RESTORE) from error
+        config = config_of(cls.Config, words)
         return cls(cast("_N", network), cast("_C", codes), config, device, dtype, tuple(words.get("classes", ())))
 
     @classmethod
@@ -148,27 +121,9 @@ class CodedModel(Model, Generic[_N, _C]):
         offset = (self.codes.prior_factor[component] * eps[:, None]).sum(dim=-1)
         return self.codes.prior_mean[component] + offset
 
-    def origin(self) -> Tensor:
-        return self.codes.mean[None]
-
-    def direction(self, kind: str, value: str) -> Tensor | None:
-        index = int(value)
-        if kind == "pc" and 1 <= index <= len(self.codes.principal):
-            return (self.codes.principal[index - 1] * self.codes.principal_std[index - 1])[None]
-        if kind == "class" and 0 <= index < len(self.codes.class_mean):
-            return (self.codes.class_mean[index] - self.codes.mean)[None]
-        return super().direction(kind, value)
-
-    def directions(self) -> Mapping[str, str]:
+    def principal_words(self, index: int) -> str:
         share = self.codes.principal_std.square() / self.codes.principal_std.square().sum()
-        count = min(10, len(share))
-        principal = {f"pc:{i + 1}": f"Principal direction {i + 1} · {100 * share[i]:.0f} % of the spread" for i in range(count)}
-        classes = {f"class:{i}": f"Towards {name}" for i, name in enumerate(self.classes)}
-        return {**principal, **classes, **self.axes()}
-
-    def axes(self) -> Mapping[str, str]:
-        """The single dimensions among the directions."""
-        return super().directions()
+        return f"Principal direction {index + 1} · {100 * share[index]:.0f} % of the spread"
 
     def map_points(self, projection: str) -> Tensor:
         if projection == "neighbours":

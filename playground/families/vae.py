@@ -37,8 +37,8 @@ class VAECodes(Codes):
     kl: Tensor
 
     @classmethod
-    def tiny(cls, **more: Tensor) -> Self:
-        return super().tiny(kl=torch.tensor([2.1, 1.4, 0.3, 0.001]), **more)
+    def tiny(cls, dim: int = 4, **more: Tensor) -> Self:
+        return super().tiny(dim, kl=torch.tensor([2.1, 1.4, 0.3, 0.001]), **more)
 
 
 @register
@@ -81,7 +81,7 @@ class VAE(CodedModel[ConvVAE, VAECodes]):
 
     # -- from picture to latent -------------------------------------------------------------------------------------
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, params: Knobs) -> Tensor:
         return self.posterior(x)[0]
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -147,7 +147,7 @@ class Bench:
         if term.kind == "near":
             x, y = (float(part) for part in term.value.split(","))
             return self.able(HasMap).near(x, y)
-        return self.able(Encodes).encode(self._given(term))
+        return self.able(Encodes).encode(self._given(term), self.params)
 
     def _given(self, term: Term) -> Tensor:
         size, channels = self.model.image_size, self.model.channels

@@ -38,7 +38,7 @@ class Inside(Task):
         model = bench.able(HasPosterior)
         mu, log_var = model.posterior(x)
         distortion, rate = model.evidence(x.expand(EVIDENCE_DRAWS, -1, -1, -1), Noise(range(EVIDENCE_DRAWS)))
-        back = bench.decode_all(bench.able(Encodes).encode(x), [0])
+        back = bench.decode_all(bench.able(Encodes).encode(x, bench.params), [0])
         average = model.average_kl()
         nats, dims = distortion.mean().item(), x[0].numel()
         facts = {

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Encodes, HasPosterior, Model
-from playground.images import Pictures, to_uint8
+from playground.families.base import Encodes, HasPosterior, Inverts, Model
+from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob, KnobSpec, Seed
 from playground.latent import Latent, Noise
 from playground.metrics import psnr_db, ssim
@@ -40,19 +40,33 @@ class Reconstruct(Task):
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
         x = bench.picture(self.picture)
-        z = bench.able(Encodes).encode(x)
+        guess = bench.able(Encodes).encode(x, bench.params)
+        if isinstance(bench.model, Inverts):
+            yield from self._search(bench, x, guess)
+            return
         seeds = [0, *range(self.seed, self.seed + self._num_draws(bench))]
-        if len(seeds) > 1:
-            z = torch.cat([z, self._draws(bench, x, seeds[1:])])
-        back = bench.decode_all(z, seeds)
-        pictures = np.concatenate([to_uint8(x), to_uint8(back[:1]), to_uint8(back[1:])])
-        labels = ("what the model saw", "reconstruction", "error", *(f"draw {index + 1}" for index in range(len(seeds) - 1)))
+        z = torch.cat([guess, self._draws(bench, x, seeds[1:])]) if len(seeds) > 1 else guess
+        cells = [("reconstruction", str(self.picture)), *((f"draw {index}", "") for index in range(1, len(seeds)))]
+        for pictures, share in bench.decode(z, seeds):
+            yield self._sheet(x, from_uint8(pictures).to(x.device), cells, share)
+
+    def _search(self, bench: Bench, x: Tensor, guess: Tensor) -> Iterator[Sheet]:
+        """The encoder's guess stays beside what a search makes of it; only the guess is what the picture's recipe stands for."""
+        first = bench.decode_all(guess, [0])
+        cells = [("reconstruction", ""), ("first guess", str(self.picture))]
+        for step in bench.able(Inverts).invert(x, bench.params):
+            found = bench.decode_all(step.z, [0]) if step.x is None else step.x
+            yield self._sheet(x, torch.cat([found, first]), cells, step.index / step.total)
+
+    def _sheet(self, x: Tensor, back: Tensor, cells: Sequence[tuple[str, str]], share: float) -> Sheet:
+        """The given picture and its error map with the pictures `back` (B, C, H, W), of which `cells` give label and recipe."""
+        (label, recipe), *rest = cells
+        pictures = [_coloured(to_uint8(x)), _coloured(to_uint8(back[:1])), error_map(x, back[:1]), _coloured(to_uint8(back[1:]))]
+        labels = ("what the model saw", label, "error", *(name for name, _ in rest))
+        latents = (str(self.picture), recipe, "", *(recipe for _, recipe in rest))
         facts = {"psnr_db": psnr_db(x, back[:1]).item(), "ssim": ssim(x, back[:1]).item()}
-        coloured = _coloured(pictures)
-        coloured = np.concatenate([coloured[:2], error_map(x, back[:1]), coloured[2:]])
-        latents = (str(self.picture), str(self.picture), *[""] * (len(coloured) - 2))
-        columns = 3 if len(coloured) <= 6 else 4
-        yield Sheet(coloured, columns, labels, latents, (0,) * len(coloured), facts)
+        columns = 3 if len(labels) <= 6 else 4
+        return Sheet(np.concatenate(pictures), columns, labels, latents, (0,) * len(labels), facts, progress=share)
 
     def _num_draws(self, bench: Bench) -> int:
         return self.num_samples if isinstance(bench.model, HasPosterior) else 0

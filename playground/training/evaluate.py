@@ -77,7 +77,7 @@ class Evaluation:
         """PSNR and SSIM of decode(encode(x)), averaged over pictures."""
         psnr, ssim = [], []
         for _, x in self._chunks(self.test, "reconstruction"):
-            y = self._decode(model.encode(x), [0] * len(x)).cpu()
+            y = self._decode(model.encode(x, self.params), [0] * len(x)).cpu()
             psnr.append(metrics.psnr_db(x.cpu(), y))
             ssim.append(metrics.ssim(x.cpu(), y))
         count = self._num_tested

@@ -43,6 +43,7 @@ class TrainingRun:
     runs: Path
     weights: Path
     restart: bool = False
+    bf16: bool = False
 
     def run(self) -> Path:
         """Trains, exports into `weights/<card>/`, records the hashes; returns that folder.
@@ -56,7 +57,7 @@ class TrainingRun:
         if self.restart:
             (self.runs / self.card / "checkpoint.pt").unlink(missing_ok=True)
         device = pick_device(self.device)
-        trainer = Trainer(recipe, train, self.runs / self.card, budget=budget, seed=self.seed, device=device)
+        trainer = Trainer(recipe, train, self.runs / self.card, budget=budget, seed=self.seed, device=device, bf16=self.bf16)
         network = trainer.run()
         folder = self.weights / self.card
         recipe.export(network, folder, train, test, self.facts(trainer))
@@ -81,7 +82,7 @@ class TrainingRun:
         """What the model card says of how the weights came to be."""
         budget = f"--steps {self.steps}" if self.steps is not None else f"--minutes {self.minutes:g}"
         return {
-            "command": f"python -m playground train {self.card} {budget} --seed {self.seed} --device {self.device}",
+            "command": f"python -m playground train {self.card} {budget} --seed {self.seed} --device {self.device}{' --bf16' * self.bf16}",
             "steps": trainer.step,
             "minutes": round(trainer.seconds / 60, 1),
             "pictures_seen": trainer.step * trainer.recipe.batch_size,

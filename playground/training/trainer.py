@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from playground.errors import TrainingError
 from playground.training.data import Split
-from playground.training.recipes.base import Recipe
+from playground.training.recipes.base import Recipe, Turn
 
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 50
@@ -41,23 +41,47 @@ class Budget:
         return min(1.0, seconds / 60 / (self.minutes or 20.0))
 
 
+class _Move:
+    """A turn of a step with its weights and their optimiser."""
+
+    def __init__(self, turn: Turn, recipe: Recipe, network: nn.Module) -> None:
+        self.turn, self.parameters = turn, list(turn.parameters(network))
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+        )
+
+    def take(self, network: nn.Module) -> None:
+        """Lets gradients flow to the weights of this turn alone."""
+        mine = {id(parameter) for parameter in self.parameters}
+        for parameter in network.parameters():
+            parameter.requires_grad_(id(parameter) in mine)
+
+
 class Trainer:
     """Trains one recipe in one folder. The folder holds `checkpoint.pt`, `log.jsonl`; it can be stopped and run again."""
 
     def __init__(
-        self, recipe: Recipe, train: Split, folder: Path, *, budget: Budget, seed: int = 0, device: torch.device | None = None
+        self,
+        recipe: Recipe,
+        train: Split,
+        folder: Path,
+        *,
+        budget: Budget,
+        seed: int = 0,
+        device: torch.device | None = None,
+        bf16: bool = False,
     ) -> None:
         self.recipe, self.budget, self.seed, self.folder = recipe, budget, seed, folder
         self.device = device or torch.device("cpu")
+        self.bf16 = bf16 or self.device.type == "cuda"
         self.train = train.to(self.device)
         self.data_fingerprint = train.fingerprint()
         self.step, self.seconds = 0, 0.0
+        self._epoch, self._order = -1, torch.empty(0)
         torch.manual_seed(seed)
         self.network = recipe.network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
-        )
+        self.moves = [_Move(turn, recipe, self.network) for turn in recipe.turns()]
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint_path.exists():
             self._resume()
@@ -93,21 +117,29 @@ class Trainer:
         return self.averaged()
 
     def _step(self, progress: float) -> dict[str, Tensor]:
-        recipe = self.recipe
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * self._schedule(progress)
-        index = self._batch_index()
-        rng = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + self.step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss, figures = recipe.loss(self.network, self.train.pictures[index], self.train.labels[index], rng, progress)
-        self._check(loss, "loss")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.gradient_clip)
-        self._check(norm, "gradient")
-        self.optimizer.step()
+        figures: dict[str, Tensor] = {}
+        for index, move in enumerate(self.moves):
+            made = self._move(move, index, progress)
+            figures |= {f"{move.turn.name}_{name}".lstrip("_") if name in ("loss", "gradient") else name: made[name] for name in made}
         self.step += 1
         self._update_average()
+        return figures
+
+    def _move(self, move: _Move, index: int, progress: float) -> dict[str, Tensor]:
+        recipe = self.recipe
+        for group in move.optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warmup_steps) * recipe.schedule(progress)
+        move.take(self.network)
+        rows = self._batch_index(self.step * len(self.moves) + index)
+        rng = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + self.step * len(self.moves) + index)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            loss, figures = move.turn.loss(self.network, self.train.pictures[rows], self.train.labels[rows], rng, progress)
+        self._check(loss, "loss")
+        move.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(move.parameters, recipe.gradient_clip)
+        self._check(norm, "gradient")
+        move.optimizer.step()
         return {"loss": loss.detach(), **figures, "gradient": norm.detach()}
 
     def _check(self, value: Tensor, what: str) -> None:
@@ -118,17 +150,13 @@ class Trainer:
                 f"The last good weights are in {self.checkpoint_path}; train anew with a smaller --learning-rate.",
             )
 
-    def _schedule(self, progress: float) -> float:
-        warmup = min(1.0, (self.step + 1) / self.recipe.warmup_steps)
-        return warmup * (0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-    def _batch_index(self) -> Tensor:
-        """The rows of this step: every epoch a new permutation that depends on seed and epoch alone, so a resume continues it."""
+    def _batch_index(self, count: int) -> Tensor:
+        """The rows of batch `count`: every epoch a new permutation that depends on seed and epoch alone, so a resume continues it."""
         batches = max(1, len(self.train) // self.recipe.batch_size)
-        epoch, batch = divmod(self.step, batches)
-        if batch == 0 or not hasattr(self, "_order"):
+        epoch, batch = divmod(count, batches)
+        if epoch != self._epoch:
             order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(self.seed * 7919 + epoch))
-            self._order = order.to(self.device)
+            self._epoch, self._order = epoch, order.to(self.device)
         return self._order[batch * self.recipe.batch_size : (batch + 1) * self.recipe.batch_size]
 
     @torch.no_grad()
@@ -170,7 +198,7 @@ class Trainer:
             "seconds": self.seconds,
             "network": self.network.state_dict(),
             "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [move.optimizer.state_dict() for move in self.moves],
         }
 
     def _resume(self) -> None:
@@ -189,7 +217,8 @@ class Trainer:
                 )
         self.network.load_state_dict(state["network"])
         self.average = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        for move, saved in zip(self.moves, state["optimizers"], strict=True):
+            move.optimizer.load_state_dict(saved)
         self.step, self.seconds = state["step"], state["seconds"]
 
     def _log(self, figures: dict[str, Tensor], pictures_per_second: float) -> None:

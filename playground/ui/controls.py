@@ -20,6 +20,7 @@ class Choices:
     card: str
     size: int
     directions: Mapping[str, str] = field(default_factory=dict)
+    classes: Sequence[str] = ()
     shelf: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -38,6 +39,9 @@ def widget(spec: KnobSpec, default: Any, choices: Choices) -> tuple[gr.component
         return gr.Number(value=default, precision=0, minimum=spec.minimum, maximum=spec.maximum, **common), reset
     if spec.widget == "direction":
         offered = [(words, value) for value, words in choices.directions.items()]
+        return gr.Dropdown(offered, value=default, **common), reset
+    if spec.widget == "class":
+        offered = [("any", "any"), ("none", "none"), *((name, str(index)) for index, name in enumerate(choices.classes))]
         return gr.Dropdown(offered, value=default, **common), reset
     if spec.kind == "choice":
         return gr.Radio([(words, value) for value, words in spec.choices.items()], value=default, **common), reset

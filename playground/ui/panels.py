@@ -105,7 +105,7 @@ def first_task(family: type[Model]) -> str:
 def _build(panel: Panel, engine: Engine, card: Card, model: Model) -> None:
     panel.specs = {spec.name: spec for spec in panel.task.specs_for(model)}
     panel.specs |= {spec.name: spec for spec in panel.family.Params.specs() if spec.stage is None or spec.stage in panel.task.stages}
-    choices = Choices(panel.id, card.id, model.image_size, model.directions(), _shelf(engine, card))
+    choices = Choices(panel.id, card.id, model.image_size, model.directions(), model.classes, _shelf(engine, card))
     with gr.Row(equal_height=False):
         with gr.Column(scale=19, min_width=320, elem_classes="lp-result"):
             place = _result(panel, card, model)
@@ -124,7 +124,7 @@ def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
         "title": task.title,
         "view": task.view,
         "names": ["card", *panel.specs],
-        "live": True,
+        "live": model.live,
     }
     if task.view == "map":
         with gr.Row(elem_classes="lp-map-pair"):

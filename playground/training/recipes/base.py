@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,18 @@ from torch import Tensor, nn
 
 from playground.training.data import FASHION_CLASSES, Split
 
+Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator, float], tuple[Tensor, dict[str, Tensor]]]
+"""`Recipe.loss`, and what stands in its place in a turn."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """One of the moves of a training step: whose weights move, and down which loss. `name` is "" where there is only one."""
+
+    name: str
+    parameters: Callable[[nn.Module], Iterable[nn.Parameter]]
+    loss: Loss
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe(abc.ABC):
@@ -23,6 +36,8 @@ class Recipe(abc.ABC):
     card: ClassVar[str]
     batch_size: int = 128
     learning_rate: float = 4e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    """How long the optimiser remembers gradients and their squares."""
     weight_decay: float = 1e-4
     warmup_steps: int = 200
     gradient_clip: float = 1.0
@@ -40,6 +55,14 @@ class Recipe(abc.ABC):
 
         `pictures` are uint8 grey levels (B, 1, H, W), `labels` int64 (B,), `progress` the share of the budget used, 0..1.
         """
+
+    def turns(self) -> tuple[Turn, ...]:
+        """The moves of a step, each on its own batch with its own optimiser; adversaries take turns."""
+        return (Turn("", nn.Module.parameters, self.loss),)
+
+    def schedule(self, progress: float) -> float:
+        """The share of the learning rate at that share of the budget: half a cosine down to 0.005."""
+        return 0.005 + 0.995 * 0.5 * (1 + math.cos(math.pi * progress))
 
     @abc.abstractmethod
     def export(self, network: nn.Module, folder: Path, train: Split, test: Split, facts: dict[str, object]) -> None:

@@ -1,0 +1,59 @@
+"""From a card's folder to a network: the words of `config.json` say which, `model.safetensors` holds its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from playground.errors import BadWeights
+
+RESTORE = "Restore the card's folder (git checkout -- weights) or train it again."
+"""What to do about weights that do not load."""
+
+_N = TypeVar("_N", bound=nn.Module)
+_C = TypeVar("_C")
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Whatever is missing, damaged or of another shape in there becomes one `BadWeights`."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise BadWeights(f"The weights in {folder} cannot be used: {error}.", RESTORE) from error
+
+
+def load_network(
+    folder: Path, build: Callable[[Mapping[str, Any]], _N], device: torch.device, dtype: torch.dtype
+) -> tuple[_N, Mapping[str, Any]]:
+    """The network that `build` makes of `config.json`, with its weights, ready to run; and those words.
+
+    It is built on the meta device, so the weights are in memory once; buffers that are not saved must be made elsewhere.
+    Raises `BadWeights`.
+    """
+    with reading(folder):
+        words = json.loads((folder / "config.json").read_text())
+        with torch.device("meta"):
+            network = build(words)
+        state = load_file(folder / "model.safetensors", device=str(device))
+        network.load_state_dict({name: _cast(value, dtype) for name, value in state.items()}, assign=True)
+    return network.eval().requires_grad_(False), words
+
+
+def config_of(config: Callable[..., _C], words: Mapping[str, Any]) -> _C:
+    """The part of `config.json` that a configuration's fields name."""
+    known = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    return config(**{key: value for key, value in words.items() if key in known})
+
+
+def _cast(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return value.to(dtype) if value.is_floating_point() else value
