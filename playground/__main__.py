@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from playground.errors import PlaygroundError
+from playground.errors import PlaygroundError, UnknownCard
 from playground.settings import Settings
 
 
@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--restart", action="store_true", help="forget an earlier checkpoint")
     train.set_defaults(run=_train)
     evaluate = commands.add_parser("evaluate", help="measure a card and write its metrics.json; with a knob as --name value only print")
-    evaluate.add_argument("card")
+    evaluate.add_argument("card", nargs="?", help="which card; or --all")
+    evaluate.add_argument("--all", action="store_true", help="every trained card")
     evaluate.add_argument("--num-samples", type=int, default=10_000, help="pictures to generate and to test on")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
@@ -95,13 +96,18 @@ def _train(options: argparse.Namespace, rest: Sequence[str]) -> None:
     print(folder)
 
 
+def _named(options: argparse.Namespace) -> str:
+    if not options.card:
+        raise UnknownCard("No card was named.", "Name one, or write --all.")
+    return str(options.card)
+
+
 def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
     from playground.sampling import read_options
-    from playground.training.evaluate import evaluate_card
+    from playground.training.evaluate import EvaluationRun
 
     settings = Settings.from_environment()
-    evaluate_card(
-        options.card,
+    run = EvaluationRun(
         settings,
         data=options.data or settings.data_dir,
         num_samples=options.num_samples,
@@ -109,6 +115,7 @@ def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
         device=options.device,
         knobs=read_options(rest),
     )
+    run.run(run.trained() if options.all else [_named(options)])
 
 
 if __name__ == "__main__":

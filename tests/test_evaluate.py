@@ -18,17 +18,22 @@ from playground.device import device_words
 from playground.errors import BadWeights, TrainingError, UnknownCard
 from playground.families.vae import VAE
 from playground.knobs import Knobs
+from playground.latent import Noise
 from playground.nets.classifier import Classifier
 from playground.settings import PROJECT, Settings
 from playground.training.data import DEFAULT_FOLDER, FASHION_CLASSES, Split, load_fashion_mnist
-from playground.training.evaluate import CLASSIFIER, Evaluation, evaluate_card, load_classifier
+from playground.training.evaluate import CLASSIFIER, EvaluationRun, load_classifier
+from playground.training.measures import Evaluation, Yardstick
 from playground.training.model_card import MEANING, figures_table
 from playground.training.recipes.classifier import accuracy_on
 
 CARD = "vae-fashion-28"
 FEW = 200
 CPU = torch.device("cpu")
-NAMES = set(MEANING) - {"bits_per_dim"}  # that one is for families that know their exact likelihood
+OF_OTHERS = {"bits_per_dim", "ode_bits_per_dim", "variational_bits_per_dim", "inversion_error"}
+"""Figures of families that know their likelihood in another way."""
+NAMES = set(MEANING) - OF_OTHERS
+MEANS = {name for name in NAMES if name.endswith("bits_per_dim") or name.startswith("reconstruction")}
 QUALITY = sorted(NAMES - {"parameters", "bytes", "gflop_per_picture", "ms_per_picture"})
 
 
@@ -43,10 +48,16 @@ def settings_of(weights: Path) -> Settings:
     return Settings(weights_dir=weights, hub="off", port=0)
 
 
+def evaluate(weights: Path, *cards: str, data: Path = DEFAULT_FOLDER, **options: Any) -> dict[str, dict[str, Any]]:
+    """What the command does with few pictures; the figures of the last card."""
+    options = {"num_samples": FEW, "device": "cpu", **options}
+    return EvaluationRun(settings_of(weights), data=data, **options).run(cards)
+
+
 @pytest.fixture(scope="module")
 def figures(weights: Path) -> dict[str, dict[str, Any]]:
     """What one evaluation answers; its files lie in `weights`."""
-    return evaluate_card(CARD, settings_of(weights), data=DEFAULT_FOLDER, num_samples=FEW, seed=3, device="cpu")
+    return evaluate(weights, CARD, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +72,7 @@ def evaluation(weights: Path, splits: tuple[Split, Split], *, seed: int = 3, par
     return Evaluation(
         model=VAE.load(weights / CARD, CPU, torch.float32),
         params=params or VAE.Params.parse(card.defaults),
-        classifier=load_classifier(weights / CLASSIFIER),
-        train=splits[0],
-        test=splits[1],
-        num_samples=FEW,
+        yardstick=Yardstick(load_classifier(weights / CLASSIFIER), *splits, num_samples=FEW),
         seed=seed,
         weights=weights / CARD / "model.safetensors",
     )
@@ -110,7 +118,9 @@ def test_costs_are_those_of_the_file(figures: dict[str, dict[str, Any]], weights
 
 def test_each_figure_says_how_it_was_measured(figures: dict[str, dict[str, Any]]):
     for name, figure in figures.items():
-        assert set(figure) == {"value", "n", "seed", "command", "date", "device"}
+        error = {"standard_error"} if name in MEANS else set()
+        assert set(figure) == {"value", "n", "seed", "command", "date", "device"} | error
+        assert figure.get("standard_error", 1) > 0
         assert figure["n"] == (FEW if name in QUALITY else 1)
         assert figure["seed"] == 3
         assert figure["command"] == f"python -m playground evaluate {CARD} --num-samples {FEW} --seed 3"
@@ -122,10 +132,10 @@ def test_an_evaluation_repeats_itself(weights: Path, splits: tuple[Split, Split]
     torch.manual_seed(99)  # the global generator has no say
     with torch.inference_mode():
         again = evaluation(weights, splits)
-        measured = again.elbo(again.model) | again.reconstruction(again.model) | again.generation()
+        measured = again.bounds(again.model) | again.reconstruction(again.model) | again.generation()
     assert sorted(measured) == QUALITY
     for name in QUALITY:
-        assert float(f"{measured[name][0]:.5g}") == figures[name]["value"], name
+        assert float(f"{measured[name].value:.5g}") == figures[name]["value"], name
 
 
 def test_the_seed_and_the_knobs_decide_what_is_generated(weights: Path, splits: tuple[Split, Split], figures: dict[str, dict[str, Any]]):
@@ -133,12 +143,12 @@ def test_the_seed_and_the_knobs_decide_what_is_generated(weights: Path, splits: 
         other_seed = evaluation(weights, splits, seed=4).generation()
         cold = evaluation(weights, splits, params=VAE.Params.parse({"temperature": 0.0, "prior": "standard"}))
         same_picture = cold.generation()
-    assert float(f"{other_seed['classifier_fd'][0]:.5g}") != figures["classifier_fd"]["value"]
-    assert float(f"{other_seed['classifier_fd_floor'][0]:.5g}") == figures["classifier_fd_floor"]["value"]
+    assert float(f"{other_seed['classifier_fd'].value:.5g}") != figures["classifier_fd"]["value"]
+    assert float(f"{other_seed['classifier_fd_floor'].value:.5g}") == figures["classifier_fd_floor"]["value"]
     # At temperature 0 there is one picture, again and again: one class, little coverage, far from the test pictures.
     assert sorted(cold.class_share.values())[-2:] == [0, 1]
-    assert same_picture["coverage"][0] < 0.1
-    assert same_picture["classifier_fd"][0] > 2 * figures["classifier_fd"]["value"]
+    assert same_picture["coverage"].value < 0.1
+    assert same_picture["classifier_fd"].value > 2 * figures["classifier_fd"]["value"]
 
 
 def test_shares_of_classes_add_up(weights: Path, splits: tuple[Split, Split]):
@@ -154,6 +164,22 @@ def test_the_classifier_knows_the_test_pictures(weights: Path, splits: tuple[Spl
     assert isinstance(classifier, Classifier)
     with torch.inference_mode():
         assert accuracy_on(classifier, splits[1]) > 0.85
+
+
+def test_more_draws_make_a_tighter_bound(figures: dict[str, dict[str, Any]]):
+    gap = figures["elbo_bits_per_dim"]["value"] - figures["iwae_64_bits_per_dim"]["value"]
+    assert 0 < gap < 0.3
+
+
+def test_log_weights_average_to_the_evidence_bound(weights: Path, splits: tuple[Split, Split]):
+    model = VAE.load(weights / CARD, CPU, torch.float32)
+    x, noise = splits[1].pictures[:4].float() / 127.5 - 1, Noise(range(4))
+    with torch.inference_mode():
+        log_weights = model.log_weights(x, noise, 400)
+        elbo = torch.stack([-sum(model.evidence(x, Noise(range(start, start + 4)))) for start in range(0, 400, 4)])
+    assert log_weights.shape == (400, 4)
+    error = (log_weights.var(dim=0) / 400 + elbo.var(dim=0) / 100).sqrt()
+    assert ((log_weights.mean(dim=0) - elbo.mean(dim=0)).abs() < 4.5 * error).all()
 
 
 # -- what is written ----------------------------------------------------------------------------------------------------
@@ -204,30 +230,30 @@ def test_the_table_of_cards_holds_the_card(figures: dict[str, dict[str, Any]], w
 
 def test_an_unknown_card_is_refused(weights: Path):
     with pytest.raises(UnknownCard, match=rf"^There is no card called 'nonsense'\. There are: .*{CARD}"):
-        evaluate_card("nonsense", settings_of(weights), data=DEFAULT_FOLDER)
+        evaluate(weights, "nonsense")
 
 
 @pytest.mark.parametrize("card", [CLASSIFIER, "pictures-fashion-28"])
 def test_a_card_that_is_no_generative_model_is_refused(weights: Path, card: str):
     with pytest.raises(UnknownCard, match=rf"^{card} is no generative model\. Cards to evaluate: .*{CARD}") as caught:
-        evaluate_card(card, settings_of(weights), data=DEFAULT_FOLDER)
+        evaluate(weights, card)
     assert CLASSIFIER not in caught.value.remedy
 
 
 def test_missing_data_and_damaged_weights_are_refused(weights: Path, tmp_path: Path):
     with pytest.raises(TrainingError, match="The data set is not here"):
-        evaluate_card(CARD, settings_of(weights), data=tmp_path, num_samples=FEW)
+        evaluate(weights, CARD, data=tmp_path)
     damaged = shutil.copytree(weights, tmp_path / "weights")
     file = damaged / CARD / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(BadWeights, match="is damaged"):
-        evaluate_card(CARD, settings_of(damaged), data=DEFAULT_FOLDER, num_samples=FEW)
+        evaluate(damaged, CARD)
 
 
 @pytest.mark.parametrize("count", [0, -5, 9])
 def test_too_few_pictures_are_refused(weights: Path, count: int):
     with pytest.raises(TrainingError, match=f"^{count} pictures are too few to measure"):
-        evaluate_card(CARD, settings_of(weights), data=DEFAULT_FOLDER, num_samples=count)
+        evaluate(weights, CARD, num_samples=count)
 
 
 def test_a_mistake_on_the_command_line_is_one_sentence(capsys: pytest.CaptureFixture[str]):
@@ -241,9 +267,22 @@ def test_a_mistake_on_the_command_line_is_one_sentence(capsys: pytest.CaptureFix
 def test_figures_of_other_knobs_are_shown_but_not_kept(weights: Path):
     for name in ("metrics.json", "README.md"):
         (weights / CARD / name).unlink(missing_ok=True)
-    found = evaluate_card(CARD, settings_of(weights), data=DEFAULT_FOLDER, num_samples=FEW, device="cpu", knobs={"prior": "standard"})
+    found = evaluate(weights, CARD, knobs={"prior": "standard"})
     assert found["classifier_fd"]["value"] > 0
     assert not (weights / CARD / "metrics.json").exists() and not (weights / CARD / "README.md").exists()
+
+
+def test_all_means_every_trained_card_that_generates(weights: Path):
+    run = EvaluationRun(settings_of(weights), data=DEFAULT_FOLDER)
+    cards = bundled_cards(weights)
+    assert CARD in run.trained() and CLASSIFIER not in run.trained()
+    assert run.trained() == [card for card in cards if card in run.trained()]
+    assert all((weights / card / "model.safetensors").is_file() for card in run.trained())
+
+
+def test_no_card_at_all_is_refused(capsys: pytest.CaptureFixture[str]):
+    assert main(["evaluate"]) == 2
+    assert "No card was named. Name one, or write --all." in capsys.readouterr().err
 
 
 def test_a_knob_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]):

@@ -159,6 +159,10 @@ class HasPosterior(Protocol):
         """The two parts of -ELBO for pictures in [-1, 1]: distortion -log p(x | z) and rate KL, in nats, each (B,)."""
         ...
 
+    def log_weights(self, x: Tensor, noise: Noise, num_draws: int) -> Tensor:
+        """log p(x, z) / q(z | x) in nats for `num_draws` draws of z a picture, (num_draws, B)."""
+        ...
+
 
 @runtime_checkable
 class HasLikelihood(Protocol):
@@ -166,6 +170,24 @@ class HasLikelihood(Protocol):
 
     def log_prob(self, x: Tensor, noise: Noise) -> Tensor:
         """log P of 8-bit pictures (B, C, H, W) in [-1, 1] in nats, (B,), dequantised by the uniform `noise`."""
+        ...
+
+
+@runtime_checkable
+class HasODE(Protocol):
+    """Samples by a differential equation, along which likelihood can be followed, at the price of many passes."""
+
+    def ode_log_prob(self, x: Tensor, noise: Noise) -> Tensor:
+        """As `HasLikelihood.log_prob`, with the divergence estimated."""
+        ...
+
+
+@runtime_checkable
+class HasVariationalBound(Protocol):
+    """Has a lower bound of the likelihood that is summed over the steps of its chain."""
+
+    def variational_bound(self, x: Tensor, noise: Noise) -> Tensor:
+        """An estimate of the bound on log P of 8-bit pictures (B, C, H, W) in [-1, 1] in nats, (B,)."""
         ...
 
 

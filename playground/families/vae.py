@@ -94,9 +94,19 @@ class VAE(CodedModel[ConvVAE, VAECodes]):
     def evidence(self, x: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
         mu, log_var = self.posterior(x)
         z = mu + torch.exp(0.5 * log_var) * noise.normal(self.latent.shape, "posterior").to(self.device)
+        return -self._log_likelihood(x, z), kl_to_standard_normal(mu, log_var).sum(dim=1)
+
+    def log_weights(self, x: Tensor, noise: Noise, num_draws: int) -> Tensor:
+        mu, log_var = self.posterior(x)
+        eps = noise.normal((num_draws, *self.latent.shape), "posterior").to(self.device).transpose(0, 1)
+        z = mu + torch.exp(0.5 * log_var) * eps
+        log_ratio = 0.5 * (eps.square() - z.square() + log_var).sum(dim=2)  # log p(z) / q(z | x): their 2π cancels
+        again = x.expand(num_draws, *x.shape).flatten(0, 1)
+        return log_ratio + self._log_likelihood(again, z.flatten(0, 1)).view(num_draws, len(x))
+
+    def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         levels = ((x.to(self.device) + 1) * 127.5).round()
-        distortion = -self.network.likelihood(z.to(self.dtype)).log_prob(levels).flatten(1).sum(dim=1)
-        return distortion.float(), kl_to_standard_normal(mu, log_var).sum(dim=1)
+        return self.network.likelihood(z.to(self.dtype)).log_prob(levels).flatten(1).sum(dim=1).float()
 
     def axes(self) -> Mapping[str, str]:
         order = self.codes.kl.argsort(descending=True).tolist()
