@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--out", type=Path, required=True, help="a folder of PNGs, or a file ending in .npz")
     sample.set_defaults(run=_sample)
     train = commands.add_parser("train", help="train a card from nothing, or go on with it")
-    train.add_argument("card")
+    train.add_argument("card", nargs="?", help="which card; or --all")
+    train.add_argument("--all", action="store_true", help="every card, within --minutes together")
+    train.add_argument("--jobs", type=int, help="with --all: how many at a time (default: one a core; on a GPU 4)")
     train.add_argument("--minutes", type=float, default=20.0, help="time budget (default 20)")
     train.add_argument("--steps", type=int, help="step budget instead; then a seed decides the weights exactly")
     train.add_argument("--seed", type=int, default=0)
@@ -79,8 +82,11 @@ def _train(options: argparse.Namespace, rest: Sequence[str]) -> None:
     from playground.training.run import TrainingRun
 
     settings = Settings.from_environment()
+    if options.all:
+        _train_all(options)
+        return
     folder = TrainingRun(
-        card=options.card,
+        card=_named(options),
         minutes=options.minutes,
         steps=options.steps,
         seed=options.seed,
@@ -94,6 +100,20 @@ def _train(options: argparse.Namespace, rest: Sequence[str]) -> None:
         bf16=options.bf16,
     ).run()
     print(folder)
+
+
+def _train_all(options: argparse.Namespace) -> None:
+    from playground.device import pick_device
+    from playground.training.run import RECIPES
+    from playground.training.zoo import Zoo
+
+    on_cpu = pick_device(options.device).type == "cpu"
+    passed = ["--seed", str(options.seed), "--device", options.device]
+    passed += ["--threads", str(options.threads or 1)] if on_cpu else []
+    passed += ["--data", str(options.data)] if options.data else []
+    passed += [flag for flag in ("--bf16", "--restart") if getattr(options, flag.lstrip("-"))]
+    shares = {card: recipe.share for card, recipe in RECIPES.items()}
+    Zoo(options.minutes, options.jobs or (os.cpu_count() or 1 if on_cpu else 4), shares, passed, options.runs).run()
 
 
 def _named(options: argparse.Namespace) -> str:

@@ -11,6 +11,8 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from filelock import FileLock
+
 from playground.errors import BadWeights, UnknownCard
 from playground.settings import PROJECT
 
@@ -84,6 +86,12 @@ def write_hashes(manifest: Path, card_id: str, names: list[str]) -> None:
 
     The files are `names` in the folder beside the manifest. Raises `UnknownCard` when the card has no entry yet.
     """
+    with FileLock(manifest.with_suffix(".lock")):  # several trainings may end at once
+        _write_hashes(manifest, card_id, names)
+    bundled_cards.cache_clear()
+
+
+def _write_hashes(manifest: Path, card_id: str, names: list[str]) -> None:
     text = manifest.read_text(encoding="utf-8")
     if card_id not in tomllib.loads(text):
         raise UnknownCard(f"{manifest} has no entry [{card_id}].", "Add one with family, title, license and dataset.")
@@ -96,7 +104,6 @@ def write_hashes(manifest: Path, card_id: str, names: list[str]) -> None:
         place = entry.end() if entry else len(text)
         text = text[:place].rstrip("\n") + "\n" + table + text[place:]
     manifest.write_text(text, encoding="utf-8")
-    bundled_cards.cache_clear()
 
 
 def _find_table(text: str, name: str) -> re.Match[str] | None:

@@ -496,9 +496,7 @@ def test_the_shelf_of_a_data_set_is_its_first_test_pictures(tmp_path: Path):
 def test_a_run_takes_the_recipe_of_its_card(tmp_path: Path):
     assert run_of("vae-fashion-28", tmp_path).recipe() == VAERecipe()
     assert run_of("classifier-fashion-28", tmp_path, learning_rate=0.5).recipe() == ClassifierRecipe(learning_rate=0.5)
-    with pytest.raises(
-        UnknownCard, match=r"no training recipe for 'nonsense'\. There are: ae-fashion-28, vae-fashion-28, classifier-fashion-28\."
-    ):
+    with pytest.raises(UnknownCard, match=rf"no training recipe for 'nonsense'\. There are: {', '.join(run_module.RECIPES)}\."):
         run_of("nonsense", tmp_path).recipe()
 
 

@@ -91,5 +91,6 @@ def serve(settings: Settings) -> None:
 
     torch.set_num_threads(settings.threads)
     engine = Engine(settings)
+    page = build(engine)
     threading.Thread(target=warm_up, daemon=True).start()
-    launch(build(engine), engine)
+    launch(page, engine)

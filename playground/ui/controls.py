@@ -38,8 +38,7 @@ def widget(spec: KnobSpec, default: Any, choices: Choices) -> tuple[gr.component
     if spec.widget == "seed":
         return gr.Number(value=default, precision=0, minimum=spec.minimum, maximum=spec.maximum, **common), reset
     if spec.widget == "direction":
-        offered = [(words, value) for value, words in choices.directions.items()]
-        return gr.Dropdown(offered, value=default, **common), reset
+        return gr.Dropdown(direction_choices(choices.directions), value=default, allow_custom_value=True, **common), reset
     if spec.widget == "class":
         offered = [("any", "any"), ("none", "none"), *((name, str(index)) for index, name in enumerate(choices.classes))]
         return gr.Dropdown(offered, value=default, **common), reset
@@ -66,6 +65,11 @@ def _picker(spec: KnobSpec, default: Any, choices: Choices) -> gr.HTML:
         shelf=choices.shelf,
         size=choices.size,
     )
+
+
+def direction_choices(directions: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Words and value of each direction, for a dropdown."""
+    return [(words, value) for value, words in directions.items()]
 
 
 def _label(spec: KnobSpec) -> str:

@@ -10,14 +10,14 @@ from typing import Any
 
 import gradio as gr
 
-from playground.cards import Card
+from playground.cards import Card, find_card
 from playground.engine import Engine, why
 from playground.families import Model
 from playground.knobs import MAX_SEED, KnobSpec
 from playground.request import Request
 from playground.tasks import TASKS, Task
 from playground.ui.answers import kept
-from playground.ui.controls import Choices, to_knob, to_widget, widget
+from playground.ui.controls import Choices, direction_choices, to_knob, to_widget, widget
 from playground.ui.figures import inside_figure
 from playground.ui.views import map_view, sheet_view
 
@@ -94,7 +94,30 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
                 _build(panel, engine, default, model)
                 tab.select(None, None, None, js=f"() => window.playground.shown('{panel.id}')", **PRIVATE)
                 panels.append(panel)
+    if len(cards) > 1:
+        _follow_card(engine, card, cards, panels)
     return panels
+
+
+def _follow_card(engine: Engine, chosen: gr.Dropdown, cards: Sequence[Card], panels: Sequence[Panel]) -> None:
+    """Another model has other directions, and may have other defaults."""
+    walks = [panel.widgets[name] for panel in panels for name, spec in panel.specs.items() if spec.widget == "direction"]
+    own = {name for card in cards for name in card.defaults}
+    tuned = [(panel.widgets[name], spec) for panel in panels for name, spec in panel.specs.items() if name in own]
+
+    def directions(card_id: str) -> Any:
+        offered = gr.Dropdown(choices=direction_choices(engine.model(card_id).directions()))
+        return offered if len(walks) == 1 else [offered] * len(walks)
+
+    def defaults(card_id: str) -> Any:
+        card = next(card for card in cards if card.id == card_id)
+        values = [default_of(spec, card) for _, spec in tuned]
+        return values[0] if len(values) == 1 else values
+
+    if walks:
+        chosen.change(directions, chosen, walks, queue=False, **PRIVATE)
+    if tuned:  # only for a person's choice: a link brings its own values
+        chosen.input(defaults, chosen, [component for component, _ in tuned], queue=False, **PRIVATE)
 
 
 def first_task(family: type[Model]) -> str:
@@ -113,13 +136,14 @@ def _build(panel: Panel, engine: Engine, card: Card, model: Model) -> None:
             gr.Markdown(panel.task.says, elem_classes="lp-says")
             resets = _knobs(panel, card, choices)
             buttons = _buttons(panel)
-    _connect(panel, engine, card, resets, buttons, place)
+    _connect(panel, engine, resets, buttons, place)
 
 
 def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
     task, place = panel.task, None
     view: dict[str, Any] = {
         "panel": panel.id,
+        "card": card.id,
         "task": task.name,
         "title": task.title,
         "view": task.view,
@@ -168,7 +192,7 @@ def _buttons(panel: Panel) -> _Buttons:
     return _Buttons(random_seed, keep_seed, reset_all, stop)
 
 
-def _connect(panel: Panel, engine: Engine, card: Card, resets: Mapping[str, gr.Button], buttons: _Buttons, place: gr.HTML | None) -> None:
+def _connect(panel: Panel, engine: Engine, resets: Mapping[str, gr.Button], buttons: _Buttons, place: gr.HTML | None) -> None:
     assert panel.sheet is not None
     inputs = list(panel.inputs.values())
     push = f"(...values) => window.playground.push('{panel.id}', values)"
@@ -185,7 +209,7 @@ def _connect(panel: Panel, engine: Engine, card: Card, resets: Mapping[str, gr.B
         keep, inputs_kwargs=panel.inputs, outputs=panel.outputs, trigger_mode="always_last", concurrency_limit=4, **PRIVATE
     )
     buttons.stop.click(None, None, None, cancels=[made], queue=False, **PRIVATE)
-    _connect_resets(panel, card, resets, buttons)
+    _connect_resets(panel, engine, resets, buttons)
     if place is not None:
         place.select(_walked, None, [panel.widgets["x"], panel.widgets["y"]], queue=False, **PRIVATE)
 
@@ -200,20 +224,21 @@ def _walked(event: gr.EventData) -> tuple[float, float]:
     return place[0], place[1]
 
 
-def _connect_resets(panel: Panel, card: Card, resets: Mapping[str, gr.Button], buttons: _Buttons) -> None:
-    defaults = {name: to_widget(spec, default_of(spec, card)) for name, spec in panel.specs.items()}
+def _connect_resets(panel: Panel, engine: Engine, resets: Mapping[str, gr.Button], buttons: _Buttons) -> None:
+    def default(card_id: str, name: str) -> Any:
+        return to_widget(panel.specs[name], default_of(panel.specs[name], find_card(engine.cards or {}, card_id)))
 
     def back_to(name: str) -> Any:
-        return lambda: defaults[name]
+        return lambda card_id: default(card_id, name)
 
     for name, button in resets.items():
-        button.click(back_to(name), None, panel.widgets[name], queue=False, **PRIVATE)
+        button.click(back_to(name), panel.card, panel.widgets[name], queue=False, **PRIVATE)
 
-    def reset_all(keep_seed: bool = False) -> list[Any]:
-        return [gr.skip() if keep_seed and name == "seed" else value for name, value in defaults.items()]
+    def reset_all(card_id: str, keep_seed: bool = False) -> list[Any]:
+        return [gr.skip() if keep_seed and name == "seed" else default(card_id, name) for name in panel.specs]
 
-    kept_seed = [] if buttons.keep_seed is None else [buttons.keep_seed]
-    buttons.reset_all.click(reset_all, kept_seed, [panel.widgets[name] for name in defaults], queue=False, **PRIVATE)
+    asked = [panel.card] if buttons.keep_seed is None else [panel.card, buttons.keep_seed]
+    buttons.reset_all.click(reset_all, asked, [panel.widgets[name] for name in panel.specs], queue=False, **PRIVATE)
     if buttons.random_seed is not None:
 
         def draw(keep_seed: bool) -> Any:

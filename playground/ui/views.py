@@ -48,7 +48,7 @@ def _script(call: str, *events: str) -> str:
     return f"const start = () => window.playground?.ready ? playground.{call} : setTimeout(start, 20); start(); /* {named} */"
 
 
-def sheet_view(*, panel: str, task: str, title: str, view: str, names: Sequence[str], live: bool) -> gr.HTML:
+def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names: Sequence[str], live: bool) -> gr.HTML:
     """Pictures on a canvas; fires `settle` when its knobs have come to rest.
 
     `names` are the knobs in the order that live requests and events give them.
@@ -66,6 +66,7 @@ def sheet_view(*, panel: str, task: str, title: str, view: str, names: Sequence[
         view=view,
         names=list(names),
         live=live,
+        card=card,
     )
 
 

@@ -34,6 +34,8 @@ class Recipe(abc.ABC):
     """How one card is trained: network, loss, and the optimiser's numbers. Fields are what two runs must share to resume."""
 
     card: ClassVar[str]
+    share: ClassVar[float] = 1.0
+    """How much of a common budget this card should get, beside the others'."""
     batch_size: int = 128
     learning_rate: float = 4e-3
     betas: tuple[float, float] = (0.9, 0.99)

@@ -7,7 +7,7 @@
 
   class LatentMap {
     constructor(element, props, released) {
-      Object.assign(this, { element, props, released, x: 0, y: 0, points: {}, projection: null });
+      Object.assign(this, { element, props, released, x: 0, y: 0, points: {}, key: null });
       this.canvas = $(element, "canvas");
       this.tip = $(element, ".lp-tip");
       this.shelf = `playground/shelf.png?card=${encodeURIComponent(props.card)}`;
@@ -19,16 +19,17 @@
       this.use(props.projection);
     }
 
-    async use(projection) {
-      if (this.projection === projection) return;
-      this.projection = projection;
-      this.points[projection] ||= await (await fetch(`playground/map.json?${new URLSearchParams({ card: this.props.card, projection })}`)).json();
-      if (this.projection === projection) this.draw();
+    async use(projection, card = this.props.card) {
+      const key = `${card} ${projection}`;
+      if (this.key === key) return;
+      this.key = key;
+      this.points[key] ||= await (await fetch(`playground/map.json?${new URLSearchParams({ card, projection })}`)).json();
+      if (this.key === key) this.draw();
     }
 
     moveTo(values, names) { // the knobs moved
       [this.x, this.y] = [values[names.indexOf("x")], values[names.indexOf("y")]];
-      this.use(values[names.indexOf("projection")]);
+      this.use(values[names.indexOf("projection")], values[0]);
       if (!this.down) this.draw();
     }
 
@@ -66,7 +67,7 @@
     }
 
     hover(event) {
-      const now = this.points[this.projection], box = this.canvas.getBoundingClientRect();
+      const now = this.points[this.key], box = this.canvas.getBoundingClientRect();
       if (!now) return;
       const [px, py] = [event.clientX - box.left, event.clientY - box.top];
       let best = -1, nearest = 100;
@@ -88,9 +89,9 @@
     screen(value, sign) { return (sign * value / EDGE + 1) / 2 * this.canvas.clientWidth; }
 
     draw() {
-      const canvas = this.canvas, now = this.points[this.projection], ratio = devicePixelRatio || 1, side = canvas.clientWidth;
+      const canvas = this.canvas, now = this.points[this.key], ratio = devicePixelRatio || 1, side = canvas.clientWidth;
       if (!side) return;
-      if (!this.layer || this.layer.key !== `${this.projection} ${side} ${!!now}`) this.layer = this.dots(now, side, ratio);
+      if (!this.layer || this.layer.key !== `${this.key} ${side} ${!!now}`) this.layer = this.dots(now, side, ratio);
       canvas.width = canvas.height = side * ratio;
       const context = canvas.getContext("2d");
       context.drawImage(this.layer.canvas, 0, 0);
@@ -112,7 +113,7 @@
         context.arc(this.screen(x, 1) * ratio, this.screen(now.y[index], -1) * ratio, Math.max(1.6, side / 220) * ratio, 0, 7);
         context.fill();
       });
-      return { canvas, key: `${this.projection} ${side} ${!!now}` };
+      return { canvas, key: `${this.key} ${side} ${!!now}` };
     }
   }
 

@@ -64,7 +64,7 @@
         button.className = "lp-slot";
         button.setAttribute("aria-pressed", index === this.slot);
         button.setAttribute("aria-label", `${this.value.length > 1 ? `End ${name}: ` : ""}${words}`);
-        const picture = Object.assign(document.createElement("img"), { src: playground.sourceUrl(this.props.card, latent), alt: "", width: 56, height: 56 });
+        const picture = Object.assign(document.createElement("img"), { src: playground.sourceUrl(playground.panels[this.props.panel]?.card || this.props.card, latent), alt: "", width: 56, height: 56 });
         const text = Object.assign(document.createElement("span"), { textContent: this.value.length > 1 ? `${name} · ${words}` : words });
         button.append(picture, text);
         button.addEventListener("click", () => { this.slot = index; this.render(); });

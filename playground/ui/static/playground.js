@@ -73,15 +73,26 @@
 
     // -- live: latest wins ------------------------------------------------------------------------------------------
     push(values) {
-      const query = toQuery(["task", ...this.props.names], [this.props.task, ...values]);
+      const query = toQuery(["task", ...this.props.names], [this.props.task, ...values]), card = this.card;
       this.values = values;
       this.map?.moveTo(values, this.props.names);
+      if (this.card !== card) this.picker?.render();
       if (query === this.lastQuery) return;
       this.lastQuery = query;
       this.dirty = true;
+      if (!this.visible) { this.late = true; return; } // another task's panel in the same tab: made when it is looked at
       if (this.props.live) { this.want = { query, since: performance.now() }; this.pump(); }
+      this.rest(SETTLE_MS);
+    }
+
+    rest(ms) {
       clearTimeout(this.timer);
-      this.timer = setTimeout(() => { this.dirty = false; this.settle(); }, SETTLE_MS);
+      this.timer = setTimeout(() => { this.dirty = false; this.settle(); }, ms);
+    }
+
+    opened() {
+      if (this.late) { this.late = false; this.rest(0); }
+      this.address();
     }
 
     pump() {
@@ -130,6 +141,7 @@
     }
 
     get visible() { return this.element.offsetParent !== null; }
+    get card() { return this.values?.[0] ?? this.props.card; } // which model the tab has chosen
     address() { if (this.kept) history.replaceState(null, "", `?${[this.kept.query, ...OWN].join("&")}`); }
     complain(text) { this.caption.textContent = text; this.caption.classList.add("lp-error"); }
 
@@ -273,7 +285,7 @@
 
   playground.mount = (element, props, settle, watch) => new Panel(element, props, settle, watch);
   playground.push = (panel, values) => playground.panels[panel]?.push(values);
-  playground.shown = (panel) => playground.panels[panel]?.address();
+  playground.shown = (panel) => setTimeout(() => playground.panels[panel]?.opened(), 0); // once the tab is open
 
   // ---- open a picture: one with a recipe restores the page, any other goes where the eye is --------------------------
   const send = async (file, panel, alwaysPicture) => {

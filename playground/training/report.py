@@ -1,0 +1,70 @@
+"""What a run looked like: its learning curves, and pictures that the exported weights draw."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from playground.families import Model
+from playground.images import sheet, to_uint8
+from playground.knobs import Knobs
+from playground.latent import Noise
+from playground.training.trainer import read_log
+
+REPORT = "training.png"
+UNPLOTTED = ("step", "minutes", "pictures_per_second")
+MAX_CURVES = 6
+SHEET = 64
+
+
+def write_report(run: Path, folder: Path, model: Model | None, params: Knobs | None) -> None:
+    """Writes `training.png` into the card's folder: curves of `log.jsonl` by minute, and 64 pictures of seeds 0 to 63, if it draws any."""
+    from matplotlib.figure import Figure
+
+    curves = read_curves(run)
+    rows = math.ceil(len(curves) / 2) or 1
+    figure = Figure(figsize=(11 if model else 7, 1.2 + 1.7 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, 4 if model else 2)
+    minutes = curves.pop("minutes")
+    for index, (name, values) in enumerate(curves.items()):
+        axes = figure.add_subplot(grid[index // 2, index % 2])
+        if not len(values):
+            continue
+        axes.plot(minutes, values, color="#0072B2", linewidth=0.3, alpha=0.4)
+        axes.plot(minutes, smooth(values), color="#0072B2", linewidth=1.2)
+        axes.set_ylim(*np.percentile(values, [0.5, 98]) + 1e-9 * np.array([-1, 1]))
+        axes.set_title(name, fontsize=9, loc="left")
+        axes.tick_params(labelsize=8)
+    figure.supxlabel("minutes of training", fontsize=9)
+    if model is not None and params is not None:
+        axes = figure.add_subplot(grid[:, 2:])
+        axes.imshow(samples(model, params), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_axis_off()
+    figure.savefig(folder / REPORT, dpi=80)
+
+
+def read_curves(run: Path) -> dict[str, np.ndarray]:
+    """`minutes`, and up to six logged figures, each (N,); a line that lacks one of them is left out."""
+    lines = list(read_log(run)) if (run / "log.jsonl").is_file() else []
+    names = [name for name in lines[-1] if name not in UNPLOTTED][:MAX_CURVES] if lines else []
+    lines = [line for line in lines if all(name in line for name in names)]
+    return {name: np.array([line[name] for line in lines]) for name in ("minutes", *names)}
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Exponential average over about a thirtieth of the curve, (N,)."""
+    decay, out = 1 - 1 / max(1, len(values) // 30), values.astype(float).copy()
+    for index in range(1, len(out)):
+        out[index] = decay * out[index - 1] + (1 - decay) * values[index]
+    return out
+
+
+@torch.inference_mode()
+def samples(model: Model, params: Knobs) -> np.ndarray:
+    """The pictures of seeds 0 to 63 on one sheet of eight columns, uint8 (H, W)."""
+    noise = Noise(range(SHEET))
+    *_, last = model.decode(model.draw(params, noise), params, noise)
+    return sheet(to_uint8(last.x), 8)[..., 0]
