@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     train.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    train.add_argument("--further", action="store_true", help="begin with the weights that the card has, not from nothing")
     train.add_argument("--bf16", action="store_true", help="bfloat16 on the CPU too, faster where the processor has it (always on CUDA)")
     train.add_argument("--learning-rate", type=float, help="instead of the recipe's")
     train.add_argument("--data", type=Path, help="folder of the data set's .gz files")
@@ -98,6 +99,7 @@ def _train(options: argparse.Namespace, rest: Sequence[str]) -> None:
         weights=settings.weights_dir,
         restart=options.restart,
         bf16=options.bf16,
+        further=options.further,
     ).run()
     print(folder)
 
@@ -111,7 +113,7 @@ def _train_all(options: argparse.Namespace) -> None:
     passed = ["--seed", str(options.seed), "--device", options.device]
     passed += ["--threads", str(options.threads or 1)] if on_cpu else []
     passed += ["--data", str(options.data)] if options.data else []
-    passed += [flag for flag in ("--bf16", "--restart") if getattr(options, flag.lstrip("-"))]
+    passed += [flag for flag in ("--bf16", "--further", "--restart") if getattr(options, flag.lstrip("-"))]
     shares = {card: recipe.share for card, recipe in RECIPES.items()}
     Zoo(options.minutes, options.jobs or (os.cpu_count() or 1 if on_cpu else 4), shares, passed, options.runs).run()
 

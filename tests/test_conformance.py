@@ -30,13 +30,13 @@ LEVELS = 1
 
 # What makes each knob of a task matter: seeds where pictures would do, more than one source to mix, noise in the pixels.
 BASE: dict[str, dict[str, Any]] = {
-    "sample": {"num_samples": 3, "seed": 5},
+    "sample": {"num_samples": 3, "seed": 5, "scheduler": "ddim", "eta": 0.5, "guidance_scale": 2.0, "label": "any"},
     "traverse": {"start": "seed:5", "direction": "pc:1", "span": 2.0, "num_frames": 5},
     "interpolate": {"ends": ["seed:1", "seed:2", "seed:3"], "num_frames": 5},
     "reconstruct": {"picture": "test:3", "num_samples": 2, "seed": 4},
     "inside": {"picture": "test:3"},
     "map": {"x": 0.3, "y": -0.2},
-    "decode": {"latent": "0.5*seed:1 + 0.5*seed:2", "pixels": "sample"},
+    "decode": {"latent": "0.5*seed:1 + 0.5*seed:2", "pixels": "sample", "scheduler": "ddpm"},
 }
 OTHER_TEXT: dict[str, Any] = {
     "direction": "dim:1",
@@ -44,6 +44,7 @@ OTHER_TEXT: dict[str, Any] = {
     "picture": "test:4",
     "latent": "0.5*seed:1 + 0.5*seed:9",
     "ends": ["seed:1", "seed:7"],
+    "label": "1",
 }
 
 
@@ -128,7 +129,7 @@ def knob_cases() -> list[tuple[str, str, KnobSpec]]:
 def test_every_knob_shows_and_stays_finite(family: str, task: str, spec: KnobSpec) -> None:
     engine, card = TinyEngine(batch_size=64), f"{family}-tiny-28"
     model = engine.model(card)
-    if TASKS[task].missing(model) is not None or spec not in (*TASKS[task].specs_for(model), *model.Params.specs()):
+    if TASKS[task].missing(model) is not None or spec not in (*TASKS[task].specs_for(model), *model.knobs()):
         return  # nothing to turn: the page does not show it
     ends = spec.ends() or (BASE[task][spec.name], OTHER_TEXT[spec.name])
     seen = []

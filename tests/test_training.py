@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from playground import hub
 from playground.__main__ import main
 from playground.cards import bundled_cards
-from playground.errors import TrainingError, UnknownCard
+from playground.errors import BadWeights, TrainingError, UnknownCard
 from playground.families.vae import VAE
 from playground.latent import Noise
 from playground.nets.classifier import ClassifierConfig
@@ -455,7 +455,8 @@ def test_augmentation_mirrors_and_shifts_onto_black():
 
 def run_of(card: str, folder: Path, **options: Any) -> TrainingRun:
     plain = {"minutes": 1.0, "steps": 3, "seed": 0, "device": "cpu", "threads": 1, "learning_rate": None, "data": folder / "data"}
-    return TrainingRun(card=card, runs=folder / "runs", weights=folder / "weights", **(plain | options))
+    places = {"runs": folder / "runs", "weights": folder / "weights"}
+    return TrainingRun(card=card, **(places | plain | options))
 
 
 def test_a_run_writes_card_shelf_and_hashes(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch):
@@ -482,6 +483,32 @@ def test_a_run_writes_card_shelf_and_hashes(tmp_path: Path, pictures: Split, mon
     assert (folder / "model.safetensors").read_bytes() == first
     run_of(card, tmp_path, seed=1, restart=True).run()
     assert (folder / "model.safetensors").read_bytes() != first
+
+
+def test_further_training_begins_with_the_weights_and_says_so(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run_module, "load_fashion_mnist", lambda split, folder: pictures)
+    monkeypatch.setitem(run_module.RECIPES, CLASSIFIER_RECIPE.card, lambda: CLASSIFIER_RECIPE)
+    card, weights = "classifier-fashion-28", tmp_path / "weights"
+    weights.mkdir()
+    (weights / "models.toml").write_text("".join(f'[{name}]\nfamily = "toy"\ntitle = "Toy"\n' for name in (card, SHELF)))
+    with pytest.raises(BadWeights, match="cannot be used"):
+        run_of(card, tmp_path, further=True).run()
+    file = run_of(card, tmp_path).run() / "model.safetensors"
+    first = load_file(file)
+    run_of(card, tmp_path, further=True, steps=1, learning_rate=1e-9).run()
+    after = load_file(file)
+    moved = [name for name in first if "running" not in name and first[name].is_floating_point()]
+    assert all(torch.allclose(first[name].float(), after[name].float(), atol=1e-3) for name in moved)
+    facts = json.loads((weights / card / "config.json").read_text())["training"]
+    assert (facts["steps"], facts["pictures_seen"], facts["earlier"]["steps"]) == (4, 64, 3)
+    assert (
+        facts["command"].endswith("--steps 1 --seed 0 --device cpu --learning-rate 1e-09 --further")
+        and "--further" not in facts["earlier"]["command"]
+    )
+    other = dataclasses.replace(CLASSIFIER_RECIPE, config=ClassifierConfig(width=8, feature_dim=8))
+    monkeypatch.setitem(run_module.RECIPES, card, lambda: other)
+    with pytest.raises(TrainingError, match="do not fit its recipe"):
+        run_of(card, tmp_path, further=True).run()
 
 
 def test_the_shelf_of_a_data_set_is_its_first_test_pictures(tmp_path: Path):

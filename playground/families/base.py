@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from playground.errors import UnknownCard
-from playground.knobs import Knobs
+from playground.knobs import Knobs, KnobSpec
 from playground.latent import Mix, Noise
 
 Geometry = Literal["gaussian", "euclidean"]
@@ -95,6 +95,10 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def tiny(cls) -> Model:
         """A small random instance on the CPU, for tests and for a page without weights."""
+
+    def knobs(self) -> tuple[KnobSpec, ...]:
+        """The knobs of `Params` that matter to these weights: their page shows no others."""
+        return self.Params.specs()
 
     @abc.abstractmethod
     def bytes(self) -> int:

@@ -65,6 +65,11 @@ class Task(Knobs, abc.ABC):
         return cls.specs()
 
     @classmethod
+    def live(cls, model: Model) -> bool:
+        """Whether a model answers fast enough to follow a finger."""
+        return model.live
+
+    @classmethod
     def missing(cls, family: type[Model] | Model) -> str | None:
         """What a family lacks for this task, in words; None when it can do it."""
         for need in cls.needs:

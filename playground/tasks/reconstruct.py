@@ -38,6 +38,10 @@ class Reconstruct(Task):
     def specs_for(cls, model: Model) -> tuple[KnobSpec, ...]:
         return tuple(spec for spec in cls.specs() if isinstance(model, HasPosterior) or spec.name == "picture")
 
+    @classmethod
+    def live(cls, model: Model) -> bool:
+        return model.live and not isinstance(model, Inverts)
+
     def run(self, bench: Bench) -> Iterator[Sheet]:
         x = bench.picture(self.picture)
         guess = bench.able(Encodes).encode(x, bench.params)

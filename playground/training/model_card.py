@@ -10,6 +10,7 @@ from typing import Any
 
 from playground.cards import Card, bundled_cards
 from playground.families import FAMILIES
+from playground.training.report import REPORT
 
 MEANING = {
     "elbo_bits_per_dim": "−ELBO of 8-bit pixels at native 28×28, discretised likelihood, bits/dim (lower is better)",
@@ -81,10 +82,10 @@ What the classifier takes {num_samples:,} generated pictures for: {shares}.
 
 ## Training
 
-- Command: `{training[command]}`
+- Command: {commands}
 - {training[steps]:,} steps, {training[pictures_seen]:,} pictures seen, {training[minutes]} minutes
 - Device: {training[device]}; {training[date]}; torch {training[torch]}
-
+{report}
 ## Limits
 
 28×28 grey pictures of ten kinds of clothing, and nothing else. {family.limits} Made for teaching and comparing, not for use.
@@ -98,6 +99,8 @@ def write_model_card(
 ) -> None:
     """Writes `README.md` beside the weights, in the Hub's form: metadata, figures with their command, training, limits."""
     family = FAMILIES[card.family]
+    training = json.loads((folder / "config.json").read_text())["training"]
+    report = f"\n![Learning curves, and pictures of seeds 0 to 63]({REPORT})\n" if (folder / REPORT).is_file() else ""
     text = _TEMPLATE.format(
         card=card,
         family=family,
@@ -105,17 +108,28 @@ def write_model_card(
         figure=next(iter(figures.values())),
         num_samples=max(figure["n"] for figure in figures.values()),
         knobs=", ".join(f"{name} = {value}" for name, value in params.items()),
-        rows="\n".join(f"| `{name}` | {MEANING[name]} | {figure['value']} | {figure['n']:,} |" for name, figure in figures.items()),
+        rows="\n".join(f"| `{name}` | {MEANING[name]} | {_with_error(figure)} | {figure['n']:,} |" for name, figure in figures.items()),
+        report=report,
+        commands=", then ".join(f"`{command}`" for command in _commands(training)),
         shares=", ".join(f"{name} {100 * share:.1f} %" for name, share in class_share.items()),
-        training=json.loads((folder / "config.json").read_text())["training"],
+        training=training,
     )
     (folder / "README.md").write_text(text)
+
+
+def _commands(training: Mapping[str, Any]) -> list[str]:
+    """The commands that made the weights, first to last."""
+    return [*(_commands(training["earlier"]) if "earlier" in training else []), training["command"]]
+
+
+def _with_error(figure: Mapping[str, Any]) -> str:
+    return f"{figure['value']} ± {figure['standard_error']}" if "standard_error" in figure else str(figure["value"])
 
 
 def figures_table(weights_dir: Path) -> str:
     """A Markdown table of all measured cards, from their `metrics.json`."""
     columns = {
-        "Bits/dim ↓": ("bits_per_dim", "elbo_bits_per_dim"),
+        "Bits/dim ↓": ("bits_per_dim", "iwae_64_bits_per_dim", "ode_bits_per_dim"),
         "PSNR ↑": ("reconstruction_psnr_db",),
         "SSIM ↑": ("reconstruction_ssim",),
         "FD ↓": ("classifier_fd",),

@@ -4,28 +4,59 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
-from playground.cards import write_hashes
+from playground.cards import bundled_cards, find_card, write_hashes
 from playground.device import device_words, pick_device
 from playground.errors import UnknownCard
+from playground.families import FAMILIES
+from playground.families.loading import reading
 from playground.training.data import load_fashion_mnist
 from playground.training.pictures import write_shelf
 from playground.training.recipes.autoencoder import AutoencoderRecipe
 from playground.training.recipes.base import Recipe
 from playground.training.recipes.classifier import ClassifierRecipe
+from playground.training.recipes.collapsed import CollapsedRecipe
+from playground.training.recipes.diffusion import DiffusionRecipe
+from playground.training.recipes.gan import GANRecipe
+from playground.training.recipes.glow import GlowRecipe
+from playground.training.recipes.realnvp import RealNVPRecipe
+from playground.training.recipes.rectified import RectifiedRecipe
+from playground.training.recipes.tarflow import TarFlowRecipe
 from playground.training.recipes.vae import VAERecipe
-from playground.training.trainer import Budget, Trainer
+from playground.training.recipes.wgan import WGANRecipe
+from playground.training.report import REPORT, write_report
+from playground.training.trainer import CHECKPOINT, Budget, Trainer
 
 SHELF = "pictures-fashion-28"
-UNHASHED = ("README.md", "metrics.json")
+UNHASHED = ("README.md", "metrics.json", REPORT)
 """Words about the weights may change; the weights may not."""
 
-RECIPES: dict[str, type[Recipe]] = {recipe.card: recipe for recipe in (AutoencoderRecipe, VAERecipe, ClassifierRecipe)}
+RECIPES: dict[str, type[Recipe]] = {
+    recipe.card: recipe
+    for recipe in (
+        AutoencoderRecipe,
+        VAERecipe,
+        GANRecipe,
+        WGANRecipe,
+        CollapsedRecipe,
+        RealNVPRecipe,
+        GlowRecipe,
+        TarFlowRecipe,
+        DiffusionRecipe,
+        RectifiedRecipe,
+        ClassifierRecipe,
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +75,7 @@ class TrainingRun:
     weights: Path
     restart: bool = False
     bf16: bool = False
+    further: bool = False
 
     def run(self) -> Path:
         """Trains, exports into `weights/<card>/`, records the hashes; returns that folder.
@@ -54,18 +86,36 @@ class TrainingRun:
         train, test = (load_fashion_mnist(split, self.data) for split in ("train", "test"))
         torch.set_num_threads(self.threads or os.cpu_count() or 1)
         budget = Budget(steps=self.steps) if self.steps is not None else Budget(minutes=self.minutes)
+        run = self.runs / (f"{self.card}-further" if self.further else self.card)
         if self.restart:
-            (self.runs / self.card / "checkpoint.pt").unlink(missing_ok=True)
+            (run / CHECKPOINT).unlink(missing_ok=True)
         device = pick_device(self.device)
-        trainer = Trainer(recipe, train, self.runs / self.card, budget=budget, seed=self.seed, device=device, bf16=self.bf16)
-        network = trainer.run()
         folder = self.weights / self.card
-        recipe.export(network, folder, train, test, self.facts(trainer))
+        start, earlier = self._weights(folder) if self.further else (None, None)
+        trainer = Trainer(recipe, train, run, budget=budget, seed=self.seed, device=device, bf16=self.bf16, start=start)
+        network = trainer.run()
+        recipe.export(network, folder, train, test, self.facts(trainer, earlier))
         self._record(self.card)
+        if self.further:  # what it led to is in the weights now; to go on from there is another run
+            trainer.checkpoint_path.unlink()
+        self._report(run, folder)
         if not (self.weights / SHELF).exists():
             write_shelf(test, self.weights / SHELF)
             self._record(SHELF)
         return folder
+
+    def _weights(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the card holds now, and how that was trained."""
+        with reading(folder):
+            words = json.loads((folder / "config.json").read_text())
+            state = load_file(folder / "model.safetensors")
+            return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, words["training"]
+
+    def _report(self, run: Path, folder: Path) -> None:
+        card = find_card(bundled_cards(self.weights), self.card)
+        family = FAMILIES.get(card.family)
+        model = family.load(folder, torch.device("cpu"), torch.float32) if family else None
+        write_report(run, folder, model, family.Params.parse(card.defaults) if family else None)
 
     def _record(self, card: str) -> None:
         names = [path.name for path in (self.weights / card).iterdir() if path.name not in UNHASHED]
@@ -78,15 +128,25 @@ class TrainingRun:
         recipe = RECIPES[self.card]()
         return recipe if self.learning_rate is None else dataclasses.replace(recipe, learning_rate=self.learning_rate)
 
-    def facts(self, trainer: Trainer) -> dict[str, object]:
-        """What the model card says of how the weights came to be."""
-        budget = f"--steps {self.steps}" if self.steps is not None else f"--minutes {self.minutes:g}"
+    def facts(self, trainer: Trainer, earlier: Mapping[str, Any] | None) -> dict[str, object]:
+        """What the model card says of how the weights came to be; steps, minutes and pictures count those of `earlier` training."""
+        before = earlier or {"steps": 0, "minutes": 0.0, "pictures_seen": 0}
         return {
-            "command": f"python -m playground train {self.card} {budget} --seed {self.seed} --device {self.device}{' --bf16' * self.bf16}",
-            "steps": trainer.step,
-            "minutes": round(trainer.seconds / 60, 1),
-            "pictures_seen": trainer.step * trainer.recipe.batch_size,
+            "command": self.command(),
+            "steps": before["steps"] + trainer.step,
+            "minutes": round(before["minutes"] + trainer.seconds / 60, 1),
+            "pictures_seen": before["pictures_seen"] + trainer.step * trainer.recipe.batch_size,
+            **({"earlier": earlier} if earlier else {}),
             "device": device_words(trainer.device),
             "date": datetime.date.today().isoformat(),
             "torch": torch.__version__,
         }
+
+    def command(self) -> str:
+        """What trains the same again."""
+        words = [f"python -m playground train {self.card}"]
+        words.append(f"--steps {self.steps}" if self.steps is not None else f"--minutes {self.minutes:g}")
+        words.append(f"--seed {self.seed} --device {self.device}")
+        words += [f"--learning-rate {self.learning_rate:g}"] if self.learning_rate is not None else []
+        words += [f"--{name}" for name in ("bf16", "further") if getattr(self, name)]
+        return " ".join(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from playground.errors import TrainingError
 from playground.training.data import Split
 from playground.training.recipes.base import Recipe, Turn
 
+CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_SECONDS = 120.0
 LOG_EVERY = 50
 
@@ -70,7 +71,9 @@ class Trainer:
         seed: int = 0,
         device: torch.device | None = None,
         bf16: bool = False,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
+        """`start` are weights to begin with instead of random ones; a checkpoint in the folder counts more."""
         self.recipe, self.budget, self.seed, self.folder = recipe, budget, seed, folder
         self.device = device or torch.device("cpu")
         self.bf16 = bf16 or self.device.type == "cuda"
@@ -80,15 +83,25 @@ class Trainer:
         self._epoch, self._order = -1, torch.empty(0)
         torch.manual_seed(seed)
         self.network = recipe.network().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if start is not None:
+            self._begin_with(start)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.moves = [_Move(turn, recipe, self.network) for turn in recipe.turns()]
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint_path.exists():
             self._resume()
 
+    def _begin_with(self, start: Mapping[str, Tensor]) -> None:
+        try:
+            self.network.load_state_dict(start)
+        except RuntimeError as error:
+            raise TrainingError(
+                f"The weights of {self.recipe.card} do not fit its recipe ({error}).", "Train it from nothing: leave --further out."
+            ) from error
+
     @property
     def checkpoint_path(self) -> Path:
-        return self.folder / "checkpoint.pt"
+        return self.folder / CHECKPOINT
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 

@@ -24,10 +24,10 @@ class Choices:
     shelf: Mapping[str, Any] = field(default_factory=dict)
 
 
-def widget(spec: KnobSpec, default: Any, choices: Choices) -> tuple[gr.components.Component, gr.Button | None]:
+def widget(spec: KnobSpec, default: Any, choices: Choices, visible: bool = True) -> tuple[gr.components.Component, gr.Button | None]:
     """The widget of one knob, and the button that resets it (sliders bring their own)."""
     name = f"{choices.panel}-{spec.name}"
-    common: dict[str, Any] = {"label": _label(spec), "info": spec.help, "elem_id": name}
+    common: dict[str, Any] = {"label": _label(spec), "info": spec.help, "elem_id": name, "visible": visible}
     if spec.widget in ("latent", "latents"):
         return _picker(spec, default, choices), None
     if spec.kind in ("int", "float") and spec.widget != "seed":

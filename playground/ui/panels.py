@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,22 +100,29 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
 
 
 def _follow_card(engine: Engine, chosen: gr.Dropdown, cards: Sequence[Card], panels: Sequence[Panel]) -> None:
-    """Another model has other directions, and may have other defaults."""
-    walks = [panel.widgets[name] for panel in panels for name, spec in panel.specs.items() if spec.widget == "direction"]
+    """Another model has other directions, may lack a knob, and may have other defaults."""
+    everything = [(panel.widgets[name], spec) for panel in panels for name, spec in panel.specs.items()]
+    walks = [component for component, spec in everything if spec.widget == "direction"]
+    shown = [{spec.name for spec in engine.model(card.id).knobs()} for card in cards]
+    some = set.union(*shown) - set.intersection(*shown)
+    choosy = [(component, spec) for component, spec in everything if spec.name in some]
     own = {name for card in cards for name in card.defaults}
-    tuned = [(panel.widgets[name], spec) for panel in panels for name, spec in panel.specs.items() if name in own]
+    tuned = [(component, spec) for component, spec in everything if spec.name in own]
 
-    def directions(card_id: str) -> Any:
-        offered = gr.Dropdown(choices=direction_choices(engine.model(card_id).directions()))
-        return offered if len(walks) == 1 else [offered] * len(walks)
+    def suited(card_id: str) -> Any:
+        model = engine.model(card_id)
+        known = {spec.name for spec in model.knobs()}
+        offered = [gr.Dropdown(choices=direction_choices(model.directions())) for _ in walks]
+        updates = [*offered, *(gr.update(visible=spec.name in known) for _, spec in choosy)]
+        return updates[0] if len(updates) == 1 else updates
 
     def defaults(card_id: str) -> Any:
         card = next(card for card in cards if card.id == card_id)
         values = [default_of(spec, card) for _, spec in tuned]
         return values[0] if len(values) == 1 else values
 
-    if walks:
-        chosen.change(directions, chosen, walks, queue=False, **PRIVATE)
+    if walks or choosy:
+        chosen.change(suited, chosen, [*walks, *(component for component, _ in choosy)], queue=False, **PRIVATE)
     if tuned:  # only for a person's choice: a link brings its own values
         chosen.input(defaults, chosen, [component for component, _ in tuned], queue=False, **PRIVATE)
 
@@ -134,7 +141,7 @@ def _build(panel: Panel, engine: Engine, card: Card, model: Model) -> None:
             place = _result(panel, card, model)
         with gr.Column(scale=10, min_width=280, elem_classes="lp-knobs"):
             gr.Markdown(panel.task.says, elem_classes="lp-says")
-            resets = _knobs(panel, card, choices)
+            resets = _knobs(panel, card, choices, {spec.name for spec in (*panel.task.specs_for(model), *model.knobs())})
             buttons = _buttons(panel)
     _connect(panel, engine, resets, buttons, place)
 
@@ -148,7 +155,6 @@ def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
         "title": task.title,
         "view": task.view,
         "names": ["card", *panel.specs],
-        "live": model.live,
     }
     if task.view == "map":
         with gr.Row(elem_classes="lp-map-pair"):
@@ -164,10 +170,10 @@ def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
     return place
 
 
-def _knobs(panel: Panel, card: Card, choices: Choices) -> dict[str, gr.Button]:
+def _knobs(panel: Panel, card: Card, choices: Choices, shown: Collection[str]) -> dict[str, gr.Button]:
     resets = {}
     for name, spec in panel.specs.items():
-        panel.widgets[name], reset = widget(spec, default_of(spec, card), choices)
+        panel.widgets[name], reset = widget(spec, default_of(spec, card), choices, visible=name in shown)
         if reset is not None:
             resets[name] = reset
     return resets

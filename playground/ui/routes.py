@@ -88,8 +88,11 @@ class Routes:
     # -- pictures ---------------------------------------------------------------------------------------------------
 
     def live(self, http: HTTPRequest) -> Response:
-        """One frame of a request, with what the canvas must know in the header `x-sheet`."""
-        result = self.engine.run(self._request(http))
+        """One frame of a request, with what the canvas must know in the header `x-sheet`; 204 where frames take too long."""
+        request = self._request(http)
+        if not type(request.task).live(self.engine.model(request.card)):
+            return Response(status_code=204)
+        result = self.engine.run(request)
         body, media_type = frame(result)
         words = quote(json.dumps(about(result)), safe=' {}[]":,')
         return Response(body, media_type=media_type, headers={"x-sheet": words, **BRIEF})

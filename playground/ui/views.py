@@ -11,6 +11,8 @@ from typing import Any
 
 import gradio as gr
 
+from playground.families import FAMILIES
+
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = ("playground.js", "picker.js", "map.js")
 
@@ -48,7 +50,7 @@ def _script(call: str, *events: str) -> str:
     return f"const start = () => window.playground?.ready ? playground.{call} : setTimeout(start, 20); start(); /* {named} */"
 
 
-def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names: Sequence[str], live: bool) -> gr.HTML:
+def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names: Sequence[str]) -> gr.HTML:
     """Pictures on a canvas; fires `settle` when its knobs have come to rest.
 
     `names` are the knobs in the order that live requests and events give them.
@@ -65,7 +67,6 @@ def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names
         title=title,
         view=view,
         names=list(names),
-        live=live,
         card=card,
     )
 
@@ -167,5 +168,6 @@ def head() -> str:
 
 
 def css() -> str:
-    """The style sheet."""
-    return (STATIC / "playground.css").read_text()
+    """The style sheet, with each family's colour for its tab and what is inside."""
+    colours = "\n".join(f"#tab-{name}-button, #tab-{name} {{ --lp-family: {family.look.colour}; }}" for name, family in FAMILIES.items())
+    return f"{(STATIC / 'playground.css').read_text()}\n{colours}\n"

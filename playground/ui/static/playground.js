@@ -45,7 +45,7 @@
   // ---- a panel: knobs on one side, pictures on the other ----------------------------------------------------------
   class Panel {
     constructor(element, props, settle, watch) {
-      Object.assign(this, { element, props, settle, inFlight: 0, sequence: 0, turn: 0, shown: 0, selected: 0, want: null, dirty: false });
+      Object.assign(this, { element, props, settle, inFlight: 0, sequence: 0, turn: 0, shown: 0, selected: 0, want: null, dirty: false, slow: new Set() });
       this.canvas = $(element, ".lp-stage canvas");
       this.strip = $(element, ".lp-strip canvas");
       this.scrub = $(element, ".lp-scrub");
@@ -81,7 +81,7 @@
       this.lastQuery = query;
       this.dirty = true;
       if (!this.visible) { this.late = true; return; } // another task's panel in the same tab: made when it is looked at
-      if (this.props.live) { this.want = { query, since: performance.now() }; this.pump(); }
+      if (!this.slow.has(this.card)) { this.want = { query, since: performance.now() }; this.pump(); }
       this.rest(SETTLE_MS);
     }
 
@@ -100,13 +100,14 @@
         const { query, since } = this.want, order = ++this.sequence;
         this.want = null;
         this.inFlight++;
-        this.ask(query, order, since).catch(() => order > this.shown && this.complain("The page's server does not answer. Check the connection and move a knob."))
+        this.ask(query, order, since, this.card).catch(() => order > this.shown && this.complain("The page's server does not answer. Check the connection and move a knob."))
           .finally(() => { this.inFlight--; this.pump(); });
       }
     }
 
-    async ask(query, order, since) {
+    async ask(query, order, since, card) {
       const answer = await fetch(`${LIVE}?${query}`);
+      if (answer.status === 204) { this.slow.add(card); return; } // this model takes too many steps: only what is kept is shown
       if (!answer.ok) {
         if (order <= this.shown) return;
         this.shown = order;
