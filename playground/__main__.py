@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--num-samples", type=int, default=10_000, help="pictures to generate and to test on")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
+    evaluate.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
     evaluate.add_argument("--data", type=Path, help="folder of the data set's .gz files")
     evaluate.set_defaults(run=_evaluate)
     return parser
@@ -135,6 +136,7 @@ def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
         num_samples=options.num_samples,
         seed=options.seed,
         device=options.device,
+        threads=options.threads,
         knobs=read_options(rest),
     )
     run.run(run.trained() if options.all else [_named(options)])

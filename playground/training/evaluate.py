@@ -40,6 +40,7 @@ class EvaluationRun:
     num_samples: int = 10_000
     seed: int = 0
     device: str = "auto"
+    threads: int = 0
     knobs: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, card_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -52,6 +53,7 @@ class EvaluationRun:
         chosen = [self._generative(card_id) for card_id in card_ids]
         if self.num_samples < FEWEST:
             raise TrainingError(f"{self.num_samples} pictures are too few to measure.", f"Give --num-samples a whole number from {FEWEST}.")
+        torch.set_num_threads(self.threads or torch.get_num_threads())
         train, test = (load_fashion_mnist(split, self.data) for split in ("train", "test"))
         classifier = load_classifier(_folder(find_card(self.cards, CLASSIFIER), self.settings))
         yardstick = Yardstick(classifier, train, test, self.num_samples)

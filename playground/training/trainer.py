@@ -111,13 +111,17 @@ class Trainer:
         Raises `TrainingError` when the loss is not a number (the last checkpoint stays) or the disk is full.
         """
         saved = logged = time.monotonic()
+        since: list[dict[str, Tensor]] = []
         with tqdm(total=100, unit="%", disable=quiet, bar_format="{desc} {percentage:3.0f}% {postfix}") as bar:
             while (progress := self.budget.progress(self.step, self.seconds)) < 1:
                 started = time.monotonic()
                 figures = self._step(progress)
                 now = time.monotonic()
                 self.seconds += now - started
+                since.append(figures)
                 if self.step % LOG_EVERY == 0:
+                    figures = {name: torch.stack([each[name].float() for each in since]).mean() for name in figures}
+                    since.clear()
                     self._log(figures, LOG_EVERY * self.recipe.batch_size / (now - logged))
                     logged = now
                     bar.n = 100 * progress
