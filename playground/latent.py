@@ -48,6 +48,10 @@ class Noise:
         """Uniform numbers in [0, 1), float32 (B, *shape)."""
         return torch.stack([torch.rand(tuple(shape), generator=self._generator(seed, stream)) for seed in self.seeds])
 
+    def generators(self, stream: str) -> list[torch.Generator]:
+        """A fresh generator a picture, for code that draws by itself."""
+        return [self._generator(seed, stream) for seed in self.seeds]
+
     def slice(self, start: int, stop: int) -> Noise:
         """The noise of pictures start..stop-1."""
         return Noise(self.seeds[start:stop])

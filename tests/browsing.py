@@ -33,10 +33,10 @@ class Tab:
     hosts: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
-    def open(self, task: str, query: str = "") -> Tab:
+    def open(self, task: str, query: str = "", *, family: str = "vae", card: str = CARD) -> Tab:
         """The page at a task, by link, with its picture kept."""
-        self.panel = f"vae-{task}"
-        self.page.goto(f"{self.url}?{query or f'card={CARD}&task={task}'}")
+        self.panel = f"{family}-{task}"
+        self.page.goto(f"{self.url}?{query or f'card={card}&task={task}'}")
         self.settled()
         return self
 

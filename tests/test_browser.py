@@ -164,12 +164,12 @@ def test_inside_shows_what_each_dimension_carries(tab: Tab) -> None:
 
 def test_the_map_follows_mouse_and_arrow_keys(tab: Tab) -> None:
     tab.open("map")
-    tab.page.wait_for_function("window.playground.panels['vae-map'].map?.points.neighbours")
+    tab.page.wait_for_function("window.playground.panels['vae-map'].map?.points['vae-fashion-28 neighbours']")
     canvas = tab.find(".lp-map canvas")
     box = canvas.bounding_box()
     assert box is not None
     place = tab.page.evaluate(
-        """(() => { const map = window.playground.panels['vae-map'].map, dots = map.points.neighbours;
+        """(() => { const map = window.playground.panels['vae-map'].map, dots = map.points[map.key];
         return [map.screen(dots.x[0], 1), map.screen(dots.y[0], -1)]; })()"""
     )
     tab.page.mouse.move(box["x"] + place[0], box["y"] + place[1])

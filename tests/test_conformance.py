@@ -38,6 +38,8 @@ BASE: dict[str, dict[str, Any]] = {
     "map": {"x": 0.3, "y": -0.2},
     "decode": {"latent": "0.5*seed:1 + 0.5*seed:2", "pixels": "sample", "scheduler": "ddpm"},
 }
+QUIET = {"pixels": "mean", "scheduler": "dpmsolver++"}
+"""No noise but that of the latent."""
 OTHER_TEXT: dict[str, Any] = {
     "direction": "dim:1",
     "start": "seed:6",
@@ -142,7 +144,7 @@ def test_every_knob_shows_and_stays_finite(family: str, task: str, spec: KnobSpe
 
 
 def test_raw_pictures_are_finite_and_in_range_at_both_ends(model: Model) -> None:
-    for spec in model.Params.specs():
+    for spec in model.knobs():
         for value in spec.ends():
             chosen = model.Params.parse({spec.name: value})
             for step in model.decode(model.draw(chosen, Noise([1, 2])), chosen, Noise([1, 2])):
@@ -152,36 +154,36 @@ def test_raw_pictures_are_finite_and_in_range_at_both_ends(model: Model) -> None
 def test_knobs_of_the_other_half_change_nothing(engine: Engine, card: str, model: Model) -> None:
     """A panel hides the knobs of a stage that its task does not use: they must not matter."""
     for task in able_tasks(model):
-        hidden = [spec for spec in model.Params.specs() if spec.stage is not None and spec.stage not in task.stages]
+        hidden = [spec for spec in model.knobs() if spec.stage is not None and spec.stage not in task.stages]
         for spec in hidden:
             assert len({ask(engine, card, task.name, **{spec.name: end}).pictures.tobytes() for end in spec.ends()}) == 1
 
 
 def test_walks_pass_through_their_start_and_ends(engine: Engine, card: str, model: Model) -> None:
-    start = ask(engine, card, "decode", latent="seed:5", pixels="mean").pictures[0].astype(int)
-    walk = ask(engine, card, "traverse", pixels="mean").pictures.astype(int)
+    start = ask(engine, card, "decode", latent="seed:5", **QUIET).pictures[0].astype(int)
+    walk = ask(engine, card, "traverse", **QUIET).pictures.astype(int)
     assert np.abs(walk[2] - start).max() <= LEVELS
     assert not np.array_equal(walk[0], walk[-1])
-    strip = ask(engine, card, "interpolate", pixels="mean").pictures.astype(int)
+    strip = ask(engine, card, "interpolate", **QUIET).pictures.astype(int)
     for frame, seed in ((0, 1), (2, 2), (4, 3)):
-        end = ask(engine, card, "decode", latent=f"seed:{seed}", pixels="mean").pictures[0].astype(int)
+        end = ask(engine, card, "decode", latent=f"seed:{seed}", **QUIET).pictures[0].astype(int)
         assert np.abs(strip[frame] - end).max() <= LEVELS
 
 
 def test_four_ends_span_a_square(engine: Engine, card: str) -> None:
-    result = ask(engine, card, "interpolate", ends=["seed:1", "seed:2", "seed:3", "seed:4"], num_frames=3)
+    result = ask(engine, card, "interpolate", ends=["seed:1", "seed:2", "seed:3", "seed:4"], num_frames=3, **QUIET)
     assert (len(result.pictures), result.sheet.columns) == (9, 3)
     for cell, seed in ((0, 1), (2, 2), (6, 3), (8, 4)):
-        end = ask(engine, card, "decode", latent=f"seed:{seed}", pixels="mean").pictures[0].astype(int)
+        end = ask(engine, card, "decode", latent=f"seed:{seed}", **QUIET).pictures[0].astype(int)
         assert np.abs(result.pictures[cell].astype(int) - end).max() <= LEVELS
 
 
 def test_every_offered_direction_moves_the_picture(engine: Engine, card: str, model: Model) -> None:
-    still = ask(engine, card, "decode", latent="seed:5", pixels="mean").pictures
+    still = ask(engine, card, "decode", latent="seed:5", **QUIET).pictures
     for direction in [*model.directions()][:6]:
         offset = model.direction(*direction.split(":"))
         assert offset is not None and offset.shape == (1, *model.latent.shape) and torch.isfinite(offset).all()
-        moved = ask(engine, card, "decode", latent=f"seed:5 + 3*{direction}", pixels="mean").pictures
+        moved = ask(engine, card, "decode", latent=f"seed:5 + 3*{direction}", **QUIET).pictures
         assert not np.array_equal(moved, still), direction
     assert model.direction("dim", "100000") is None and model.direction("pc", "0") is None
 

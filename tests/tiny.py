@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from playground.cards import Card
 from playground.engine import Engine, _Seat
-from playground.families import FAMILIES
+from playground.families import FAMILIES, Model
+from playground.families.tarflow import TransformerFlow
 from playground.settings import Settings
 from playground.shelf import Shelf
 
 HASH = "0" * 64
-TINY_CARDS = {f"{name}-tiny-28": Card(f"{name}-tiny-28", name, "tiny", {"model.safetensors": HASH}, dataset="tiny") for name in FAMILIES}
+VARIANTS: dict[str, Callable[[], Model]] = {"flow-transformer-tiny-28": TransformerFlow.tiny}
+"""Cards that another class of the family runs."""
+
+
+def _card(name: str, family: str) -> Card:
+    return Card(name, family, "tiny", {"model.safetensors": HASH}, dataset="tiny")
+
+
+TINY_CARDS = {f"{family}-tiny-28": _card(f"{family}-tiny-28", family) for family in FAMILIES}
+TINY_CARDS |= {name: _card(name, name.partition("-")[0]) for name in VARIANTS}
 
 
 class TinyEngine(Engine):
@@ -19,7 +31,7 @@ class TinyEngine(Engine):
         super().__init__(Settings(hub="off", device="cpu", **settings), TINY_CARDS)  # type: ignore[arg-type]
 
     def _load(self, card: Card) -> _Seat:
-        return _Seat(FAMILIES[card.family].tiny(), HASH)
+        return _Seat(VARIANTS.get(card.id, FAMILIES[card.family].tiny)(), HASH)
 
     def shelf(self, dataset: str) -> Shelf:
         return Shelf.tiny()

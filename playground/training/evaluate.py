@@ -88,7 +88,7 @@ class EvaluationRun:
             part = target / "metrics.json.part"
             part.write_text(json.dumps(figures, indent=2) + "\n")
             part.replace(target / "metrics.json")
-            write_model_card(card, target, figures, params.to_plain(), evaluation.class_share)
+            write_model_card(card, type(model), target, figures, params.to_plain(), evaluation.class_share)
         return figures
 
     def _described(self, card: Card, measured: Mapping[str, Figure], device: str) -> dict[str, dict[str, Any]]:

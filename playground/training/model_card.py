@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from playground.cards import Card, bundled_cards
-from playground.families import FAMILIES
+from playground.families import Model
 from playground.training.report import REPORT
 
 MEANING = {
@@ -95,16 +95,20 @@ Weights: {card.license}. Data set: Fashion-MNIST, MIT, Xiao, Rasul and Vollgraf 
 
 
 def write_model_card(
-    card: Card, folder: Path, figures: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any], class_share: Mapping[str, float]
+    card: Card,
+    model: type[Model],
+    folder: Path,
+    figures: Mapping[str, Mapping[str, Any]],
+    params: Mapping[str, Any],
+    class_share: Mapping[str, float],
 ) -> None:
     """Writes `README.md` beside the weights, in the Hub's form: metadata, figures with their command, training, limits."""
-    family = FAMILIES[card.family]
     training = json.loads((folder / "config.json").read_text())["training"]
     report = f"\n![Learning curves, and pictures of seeds 0 to 63]({REPORT})\n" if (folder / REPORT).is_file() else ""
     text = _TEMPLATE.format(
         card=card,
-        family=family,
-        lead=(inspect.getdoc(family) or "").partition("\n\n")[0],
+        family=model,
+        lead=(inspect.getdoc(model) or "").partition("\n\n")[0],
         figure=next(iter(figures.values())),
         num_samples=max(figure["n"] for figure in figures.values()),
         knobs=", ".join(f"{name} = {value}" for name, value in params.items()),

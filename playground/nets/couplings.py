@@ -1,0 +1,208 @@
+"""Parts that normalizing flows are built of: maps that can be undone, each with the logarithm of how much it stretches space.
+
+Sources: Dinh, Sohl-Dickstein & Bengio, RealNVP, arXiv 1605.08803; Kingma & Dhariwal, Glow, arXiv 1807.03039.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from playground.nets.conv import Block, Position
+
+LOG_SCALE_BOUND = 2.5
+"""A single step stretches or shrinks by at most e to this power, so that no point, however far out, overflows."""
+INPUT_BOUND = 20.0
+"""Conditioners see nothing beyond: any function of the kept half may steer a coupling, this one is tame far out."""
+
+
+class Bijection(nn.Module, abc.ABC):
+    """A map that can be undone."""
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The image z of `x` (B, *) and log |det ∂z/∂x|, (B,)."""
+
+    @abc.abstractmethod
+    def inverse(self, z: Tensor) -> Tensor:
+        """The `x` of which `z` (B, *) is the image."""
+
+
+class Chain(Bijection):
+    """One after the other."""
+
+    def __init__(self, steps: Iterable[Bijection]) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        total = x.new_zeros(len(x))
+        for step in self.steps:
+            x, log_det = step(x)
+            total = total + log_det
+        return x, total
+
+    def inverse(self, z: Tensor) -> Tensor:
+        for step in reversed(self.steps):
+            assert isinstance(step, Bijection)
+            z = step.inverse(z)
+        return z
+
+
+class Logit(Bijection):
+    """y = scale · logit(α + (1 - 2α)·x): from [0, 1] to the whole line. The small α decides how wide black becomes."""
+
+    def __init__(self, alpha: float, scale: float = 0.5) -> None:
+        super().__init__()
+        self.alpha, self.scale = alpha, scale
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        p = self.alpha + (1 - 2 * self.alpha) * x
+        log_p, log_q = torch.log(p), torch.log1p(-p)
+        log_det = math.log(self.scale * (1 - 2 * self.alpha)) - log_p - log_q
+        return self.scale * (log_p - log_q), log_det.flatten(1).sum(dim=1)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return (torch.sigmoid(z / self.scale) - self.alpha) / (1 - 2 * self.alpha)
+
+
+class Squeeze(Bijection):
+    """(B, C, H, W) to (B, 4C, H/2, W/2): every 2×2 pixels become channels."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return F.pixel_unshuffle(x, 2), x.new_zeros(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return F.pixel_shuffle(z, 2)
+
+
+class Conditioner(nn.Module):
+    """What a coupling does to one half, seen from the other: maps (B, inputs, S, S) to (B, outputs, S, S), zero at first.
+
+    What belongs to a place whatever the picture (a border is black) is learnt `pace` times as fast as the rest.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: int, width: int, blocks: int, pace: float = 1.0) -> None:
+        super().__init__()
+        self.pace = pace
+        last = nn.Conv2d(width, outputs, 1)
+        nn.init.zeros_(last.weight)
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(
+            nn.Conv2d(inputs, width, 3, padding=1), Position(width, size), *(Block(width, blocks) for _ in range(blocks)), nn.SiLU()
+        )
+        self.last, self.position = last, Position(outputs, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.layers(x.clamp(-INPUT_BOUND, INPUT_BOUND))
+        with torch.autocast(x.device.type, enabled=False):
+            return self.last(features.to(x.dtype)) + self.pace * self.position.bias
+
+
+class AffineCoupling(Bijection):
+    """Keeps some channels; scales and shifts the others as the kept ones say. `order` lists the kept half first."""
+
+    def __init__(self, order: Sequence[int], kept: int, conditioner: nn.Module) -> None:
+        super().__init__()
+        self.order, self.kept = list(order), kept
+        self.back = sorted(range(len(self.order)), key=self.order.__getitem__)
+        self.conditioner = conditioner
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        kept, moved = x[:, self.order].tensor_split([self.kept], dim=1)
+        log_scale, shift = self.affine(kept)
+        moved = (moved + shift) * torch.exp(log_scale)
+        return torch.cat([kept, moved], dim=1)[:, self.back], log_scale.flatten(1).sum(dim=1)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        kept, moved = z[:, self.order].tensor_split([self.kept], dim=1)
+        log_scale, shift = self.affine(kept)
+        return torch.cat([kept, moved * torch.exp(-log_scale) - shift], dim=1)[:, self.back]
+
+    def affine(self, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-scale and shift for the other half."""
+        raw, shift = self.conditioner(kept).chunk(2, dim=1)
+        return bounded(raw), shift
+
+
+def bounded(raw: Tensor) -> Tensor:
+    """A log-scale within ±`LOG_SCALE_BOUND`, that starts as `raw`."""
+    return LOG_SCALE_BOUND * torch.tanh(raw / LOG_SCALE_BOUND)
+
+
+class MultiScale(Bijection):
+    """Levels of steps; after each but the last, half of the channels are done and the rest is squeezed and goes on.
+
+    Maps (B, C, H, W) to (B, C·H·W).
+    """
+
+    def __init__(self, levels: Sequence[Bijection], channels: int, size: int) -> None:
+        super().__init__()
+        self.levels, self.channels, self.size = nn.ModuleList(levels), channels, size
+        self.squeeze = Squeeze()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        done, total = [], x.new_zeros(len(x))
+        for index, level in enumerate(self.levels):
+            x, log_det = level(self.squeeze(x)[0])
+            total = total + log_det
+            if index < len(self.levels) - 1:
+                x, finished = x.chunk(2, dim=1)
+                done.append(finished.flatten(1))
+        return torch.cat([*done, x.flatten(1)], dim=1), total
+
+    def inverse(self, z: Tensor) -> Tensor:
+        shapes = level_shapes(self.channels, self.size, len(self.levels))
+        parts = [(channels // 2) * size * size for channels, size in shapes[:-1]]
+        *done, x = z.tensor_split(torch.tensor(parts).cumsum(0).tolist(), dim=1)
+        x = x.view(-1, shapes[-1][0], shapes[-1][1], shapes[-1][1])
+        for index in reversed(range(len(shapes))):
+            channels, size = shapes[index]
+            if index < len(done):
+                x = torch.cat([x, done[index].view(-1, channels // 2, size, size)], dim=1)
+            level = self.levels[index]
+            assert isinstance(level, Bijection)
+            x = self.squeeze.inverse(level.inverse(x))
+        return x
+
+
+def level_shapes(channels: int, size: int, levels: int) -> list[tuple[int, int]]:
+    """Channels and side of what each level works on: (4, 14), (8, 7) for two levels of one 28×28 channel."""
+    shapes = []
+    for _ in range(levels):
+        channels, size = 4 * channels, size // 2
+        shapes.append((channels, size))
+        channels //= 2
+    return shapes
+
+
+class Flow(nn.Module):
+    """A bijection between pictures and standard normal vectors, and thereby an exact density of pictures."""
+
+    def __init__(self, bijection: Bijection) -> None:
+        super().__init__()
+        self.bijection = bijection
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (B, D) of continuous pictures `x` (B, C, H, W) in [0, 1], and the log-determinant (B,)."""
+        return self.bijection(x)
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """Pictures (B, C, H, W) of latents (B, D); in [0, 1] up to the rounding of a float."""
+        return self.bijection.inverse(z)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The log-density in nats of continuous pictures `x` (B, C, H, W) in [0, 1], (B,)."""
+        z, log_det = self(x)
+        return log_normal(z) + log_det
+
+
+def log_normal(z: Tensor) -> Tensor:
+    """log N(z; 0, I) of each row of `z` (B, D), (B,)."""
+    return -0.5 * (z.square() + math.log(2 * math.pi)).sum(dim=1)

@@ -1,0 +1,151 @@
+"""A style-based generator for small pictures: a mapping network, and convolutions whose weights each picture modulates.
+
+Sources: mapping network, Karras et al., arXiv 1812.04948; modulation and demodulation, Karras et al., arXiv 1912.04958;
+self-attention, Zhang et al., arXiv 1805.08318; subpixel upsampling, Shi et al., arXiv 1609.05158.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from playground.nets.conv import ConvConfig, Position
+
+SLOPE = 0.2
+"""Of the leaky rectifiers."""
+
+
+@dataclass(frozen=True)
+class GANConfig(ConvConfig):
+    """The shape of `AdversarialNets`. Both z and w have `latent_dim` numbers; `decoder_blocks` are modulated convolutions a resolution."""
+
+    latent_dim: int = 64
+    width: int = 32
+    encoder_blocks: int = 1
+    decoder_blocks: int = 2
+    trunk_width: int = 256
+    mapping_layers: int = 4
+    critic_width: int = 32
+    critic_blocks: int = 1
+    """Residual blocks of the critic a resolution."""
+    group: int = 4
+    """Pictures among which the critic compares; 0 leaves the comparison out."""
+    attention: bool = True
+    spectral_norm: bool = False
+
+
+def leaky(x: Tensor) -> Tensor:
+    """The leaky rectifier, scaled so that it keeps a standard normal's second moment."""
+    return F.leaky_relu(x, SLOPE) * math.sqrt(2 / (1 + SLOPE**2))
+
+
+class EqualLinear(nn.Module):
+    """A linear layer with weights of unit size in memory, scaled when used, so that one learning rate fits all layers.
+
+    Equalised learning rate: Karras et al., arXiv 1710.10196. `rate` below 1 makes the layer learn more slowly.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+        self.scale, self.rate = rate / math.sqrt(inputs), rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
+
+
+class Mapping(nn.Module):
+    """z (B, D), drawn from N(0, I), to w (B, D), whose distribution is free to fit the pictures."""
+
+    def __init__(self, dim: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EqualLinear(dim, dim, rate=0.1) for _ in range(layers))
+
+    def forward(self, z: Tensor) -> Tensor:
+        w = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+        for layer in self.layers:
+            w = leaky(layer(w))
+        return w
+
+
+class ModulatedConv(nn.Module):
+    """A convolution whose input channels w scales, each output brought back to unit size; (B, inputs, H, W) to (B, outputs, H, W).
+
+    Scaling the weights of each picture, w'_oik = s_i·w_oik / √Σ_ik (s_i·w_oik)², is the same as scaling what goes in by s and
+    what comes out by the root: then the whole batch shares one plain convolution.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, dim: int, *, demodulate: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.style = EqualLinear(dim, inputs, bias=1.0)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.scale, self.demodulate = 1 / math.sqrt(inputs * kernel**2), demodulate
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        weight = self.weight * self.scale
+        style = self.style(w)
+        y = F.conv2d(x * style[:, :, None, None], weight, padding=self.weight.shape[-1] // 2)
+        bias = self.bias[None, :, None, None].to(y.dtype)
+        if not self.demodulate:
+            return y + bias
+        return torch.addcmul(bias, y, self.unit(weight, style)[:, :, None, None].to(y.dtype))
+
+    @staticmethod
+    def unit(weight: Tensor, style: Tensor) -> Tensor:
+        """1 / √Σ_ik (s_i·w_oik)², (B, outputs): what unit-variance inputs need to stay so."""
+        with torch.autocast(style.device.type, enabled=False):
+            power = weight.square().sum(dim=(2, 3)).to(style.dtype)
+            return torch.rsqrt(style.float().square() @ power.float().T + 1e-8)
+
+
+class SelfAttention(nn.Module):
+    """x plus what each place reads from all others, by a gain that starts at nought. Shape (B, width, H, W)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = width // 4
+        self.read = nn.Conv2d(width, 4 * self.inner, 1)
+        self.write = nn.Conv2d(2 * self.inner, width, 1)
+        self.gain = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.read(x).flatten(2).split([self.inner, self.inner, 2 * self.inner], dim=1)
+        # Spelled out, because the fused kernels cannot be differentiated twice, as gradient penalties must.
+        share = (query.transpose(1, 2) @ key / math.sqrt(self.inner)).softmax(dim=2)
+        read = value @ share.transpose(1, 2).to(value.dtype)
+        return x + self.gain * self.write(read.unflatten(2, x.shape[2:]))
+
+
+class Generator(nn.Module):
+    """z to w to pictures (B, C, S, S) in [-1, 1], from a learned constant at a quarter of the picture's resolution."""
+
+    def __init__(self, c: GANConfig) -> None:
+        super().__init__()
+        quarter, wide = c.image_size // 4, 2 * c.width
+        self.mapping = Mapping(c.latent_dim, c.mapping_layers)
+        self.constant = nn.Parameter(torch.randn(1, wide, quarter, quarter))
+        self.coarse = nn.ModuleList(ModulatedConv(wide, wide, 3, c.latent_dim) for _ in range(c.decoder_blocks))
+        self.attention = SelfAttention(wide) if c.attention else nn.Identity()
+        self.grow = ModulatedConv(wide, 4 * c.width, 1, c.latent_dim)
+        self.place = Position(c.width, c.image_size // 2)
+        self.fine = nn.ModuleList(ModulatedConv(c.width, c.width, 3, c.latent_dim) for _ in range(c.decoder_blocks))
+        self.paint = ModulatedConv(c.width, 4 * c.channels, 3, c.latent_dim, demodulate=False)
+
+    def synthesis(self, w: Tensor) -> Tensor:
+        """Pictures of mapped latents (B, D)."""
+        x = self.constant.expand(len(w), -1, -1, -1)
+        for conv in self.coarse:
+            x = leaky(conv(x, w))
+        x = self.place(F.pixel_shuffle(leaky(self.grow(self.attention(x), w)), 2))
+        for conv in self.fine:
+            x = leaky(conv(x, w))
+        return F.pixel_shuffle(self.paint(x, w), 2).tanh()
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.synthesis(self.mapping(z))
