@@ -29,6 +29,7 @@ class AutoencoderRecipe(Recipe):
     """`ae-fashion-28`: one network for codes of 2 to 64 numbers."""
 
     card: ClassVar[str] = "ae-fashion-28"
+    share: ClassVar[float] = 1.5
     config: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     noisy_share: float = 0.25
     """Share of the pictures that come with noise, to be taken out."""

@@ -21,6 +21,7 @@ class ClassifierRecipe(Recipe):
     """`classifier-fashion-28`."""
 
     card: ClassVar[str] = "classifier-fashion-28"
+    share: ClassVar[float] = 0.5
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
     label_smoothing: float = 0.05

@@ -17,6 +17,7 @@ class CollapsedRecipe(GANRecipe):
     """`gan-collapsed-fashion-28`: no R1, no comparison within the batch, momentum, and a learning rate too high for the balance."""
 
     card: ClassVar[str] = "gan-collapsed-fashion-28"
+    share: ClassVar[float] = 0.2
     config: GANConfig = field(default_factory=lambda: GANConfig(group=0, attention=False))
     gamma: float = 0.0
     betas: tuple[float, float] = (0.5, 0.9)

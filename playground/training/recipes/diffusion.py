@@ -25,6 +25,7 @@ class DiffusionRecipe(Recipe):
     """`ddpm-fashion-28`: class-conditional diffusion that predicts v."""
 
     card: ClassVar[str] = "ddpm-fashion-28"
+    share: ClassVar[float] = 3.0
     path: ClassVar[str] = "diffusion"
     config: UNetConfig = field(default_factory=UNetConfig)
     batch_size: int = 64

@@ -115,6 +115,7 @@ class GANRecipe(AdversarialRecipe):
     """`gan-fashion-28`: the original game, calmed by R1."""
 
     card: ClassVar[str] = "gan-fashion-28"
+    share: ClassVar[float] = 2.5
     gamma: float = 0.5
     """Weight of R1: too little and the critic outruns the generator, too much and it sees nothing."""
 

@@ -14,6 +14,7 @@ class GlowRecipe(FlowRecipe):
     """`glow-fashion-28`."""
 
     card: ClassVar[str] = "glow-fashion-28"
+    share: ClassVar[float] = 1.5
     architecture: ClassVar[str] = "glow"
     batch_size: int = 32
     config: GlowConfig = field(default_factory=GlowConfig)

@@ -19,6 +19,7 @@ class RectifiedRecipe(DiffusionRecipe):
     """`rectified-fashion-28`: the network of the diffusion model on the straight path."""
 
     card: ClassVar[str] = "rectified-fashion-28"
+    share: ClassVar[float] = 3.0
     path: ClassVar[str] = "rectified"
     time_spread: float = 1.5
     """Width of the bell curve that the logistic function turns into times: the middle of the way is hardest, its ends still count."""

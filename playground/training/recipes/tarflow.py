@@ -22,6 +22,7 @@ class TarFlowRecipe(FlowRecipe):
     """`tarflow-fashion-28`."""
 
     card: ClassVar[str] = "tarflow-fashion-28"
+    share: ClassVar[float] = 3.0
     architecture: ClassVar[str] = "tarflow"
     batch_size: int = 32
     config: TarFlowConfig = field(default_factory=TarFlowConfig)

@@ -26,6 +26,7 @@ class VAERecipe(Recipe):
     """`vae-fashion-28`: a convolutional VAE with 32 latent dimensions."""
 
     card: ClassVar[str] = "vae-fashion-28"
+    share: ClassVar[float] = 2.0
     config: VAEConfig = field(default_factory=VAEConfig)
     kl_warmup: float = 0.1
     """The KL term counts in full from this share of the budget on."""

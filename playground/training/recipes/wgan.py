@@ -23,6 +23,7 @@ class WGANRecipe(AdversarialRecipe):
     """`wgan-gp-fashion-28`."""
 
     card: ClassVar[str] = "wgan-gp-fashion-28"
+    share: ClassVar[float] = 1.0
     config: GANConfig = field(default_factory=lambda: GANConfig(group=0))
     """No comparison within the batch: the penalty is about single pictures."""
     weight: float = 10.0
