@@ -485,6 +485,27 @@ def test_a_run_writes_card_shelf_and_hashes(tmp_path: Path, pictures: Split, mon
     assert (folder / "model.safetensors").read_bytes() != first
 
 
+def test_a_disk_that_fills_up_during_the_export_leaves_the_card_as_it_was(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run_module, "load_fashion_mnist", lambda split, folder: pictures)
+    monkeypatch.setitem(run_module.RECIPES, CLASSIFIER_RECIPE.card, lambda: CLASSIFIER_RECIPE)
+    card, weights = "classifier-fashion-28", tmp_path / "weights"
+    weights.mkdir()
+    (weights / "models.toml").write_text("".join(f'[{name}]\nfamily = "toy"\ntitle = "Toy"\n' for name in (card, SHELF)))
+    folder = run_of(card, tmp_path).run()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def export(self: ClassifierRecipe, network: nn.Module, folder: Path, *rest: object) -> None:
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ClassifierRecipe, "export", export)
+    with pytest.raises(TrainingError, match=r"could not be written .*No space left.*Free some disk space"):
+        run_of(card, tmp_path, steps=4).run()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name for path in weights.iterdir()} <= {card, SHELF, "models.toml", "models.lock"}
+
+
 def test_further_training_begins_with_the_weights_and_says_so(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run_module, "load_fashion_mnist", lambda split, folder: pictures)
     monkeypatch.setitem(run_module.RECIPES, CLASSIFIER_RECIPE.card, lambda: CLASSIFIER_RECIPE)

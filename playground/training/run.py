@@ -35,7 +35,7 @@ from playground.training.recipes.tarflow import TarFlowRecipe
 from playground.training.recipes.vae import VAERecipe
 from playground.training.recipes.wgan import WGANRecipe
 from playground.training.report import REPORT, write_report
-from playground.training.trainer import CHECKPOINT, Budget, Trainer
+from playground.training.trainer import CHECKPOINT, Budget, Trainer, writing
 
 SHELF = "pictures-fashion-28"
 UNHASHED = ("README.md", "metrics.json", REPORT)
@@ -94,7 +94,13 @@ class TrainingRun:
         start, earlier = self._weights(folder) if self.further else (None, None)
         trainer = Trainer(recipe, train, run, budget=budget, seed=self.seed, device=device, bf16=self.bf16, start=start)
         network = trainer.run()
-        recipe.export(network, folder, train, test, self.facts(trainer, earlier))
+        part = folder.with_suffix(".part")
+        with writing(part):  # the card stays as it was until all its new files are there
+            recipe.export(network, part, train, test, self.facts(trainer, earlier))
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in part.iterdir():
+                file.replace(folder / file.name)
+            part.rmdir()
         self._record(self.card)
         if self.further:  # what it led to is in the weights now; to go on from there is another run
             trainer.checkpoint_path.unlink()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,15 +198,9 @@ class Trainer:
     def save(self) -> None:
         """Writes the checkpoint beside the last one, then replaces it, so that a full disk never costs the good one."""
         part = self.checkpoint_path.with_suffix(".part")
-        try:
+        with writing(part):
             torch.save(self._state(), part)
             part.replace(self.checkpoint_path)
-        except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
-            raise TrainingError(
-                f"The checkpoint could not be written to {self.folder} ({error}).",
-                "Free some disk space and run the same command again; it goes on from the last good checkpoint.",
-            ) from error
 
     def _state(self) -> dict[str, object]:
         return {
@@ -245,8 +241,23 @@ class Trainer:
             "pictures_per_second": round(pictures_per_second, 1),
             **{name: round(float(value), 5) for name, value in figures.items()},
         }
-        with (self.folder / "log.jsonl").open("a") as log:
+        file = self.folder / "log.jsonl"
+        with writing(file, keep=True), file.open("a") as log:
             log.write(json.dumps(line) + "\n")
+
+
+@contextmanager
+def writing(path: Path, keep: bool = False) -> Iterator[None]:
+    """A disk that is full or gone is a sentence; what was half written there is taken away, unless it is to `keep`."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError
+        if not keep:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{path} could not be written ({error}).",
+            "Free some disk space and run the same command again; it goes on from the last good checkpoint.",
+        ) from error
 
 
 def _difference(then: object, now: object) -> str:
