@@ -30,9 +30,6 @@ class GlowConfig:
     """How far from 0 and 1 the logit keeps; a grey level is 0.004 wide."""
 
 
-PACE = 10.0
-
-
 class ActNorm(Bijection):
     """A scale and a shift for every channel, which make the first batch that it is trained on standard (section 3.1)."""
 
@@ -96,6 +93,6 @@ def _steps(config: GlowConfig, level: int, channels: int, size: int) -> Iterator
     for _ in range(config.steps[level]):
         yield ActNorm(channels)
         yield InvertibleConvolution(channels)
-        yield AffineCoupling(range(channels), half, Conditioner(half, channels, size, config.widths[level], config.blocks, PACE))
+        yield AffineCoupling(range(channels), half, Conditioner(half, channels, size, config.widths[level], config.blocks))
     if not last:
-        yield AffineCoupling(range(channels), half, Conditioner(half, channels, size, config.widths[level], config.blocks, PACE))
+        yield AffineCoupling(range(channels), half, Conditioner(half, channels, size, config.widths[level], config.blocks))

@@ -25,10 +25,10 @@ def write_report(run: Path, folder: Path, model: Model | None, params: Knobs | N
     from matplotlib.figure import Figure
 
     curves = read_curves(run)
+    minutes = curves.pop("minutes")
     rows = math.ceil(len(curves) / 2) or 1
     figure = Figure(figsize=(11 if model else 7, 1.2 + 1.7 * rows), layout="constrained")
     grid = figure.add_gridspec(rows, 4 if model else 2)
-    minutes = curves.pop("minutes")
     for index, (name, values) in enumerate(curves.items()):
         axes = figure.add_subplot(grid[index // 2, index % 2])
         if not len(values):

@@ -1,6 +1,7 @@
-"""A GAN that is left to collapse, kept as a lesson: nothing calms its critic, and nothing notices when pictures are alike.
+"""A GAN that is left to collapse, kept as a lesson: its generator outruns its critic, and nothing notices when pictures are alike.
 
-The phenomenon: Goodfellow, arXiv 1701.00160, section 5.1.1; Metz et al., arXiv 1611.02163.
+A generator that moves often against a critic that stands still goes where that critic is most easily pleased, from every z the
+same way: Goodfellow, arXiv 1701.00160, section 5.1.1; Metz et al., arXiv 1611.02163.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from playground.nets.stylegan import GANConfig
+from playground.training.recipes.base import Turn
 from playground.training.recipes.gan import GANRecipe
 
 
 @dataclass(frozen=True)
 class CollapsedRecipe(GANRecipe):
-    """`gan-collapsed-fashion-28`: no R1, no comparison within the batch, momentum, and a learning rate too high for the balance."""
+    """`gan-collapsed-fashion-28`: no comparison within the batch, momentum, and several moves of the generator for one of the critic."""
 
     card: ClassVar[str] = "gan-collapsed-fashion-28"
-    share: ClassVar[float] = 0.2
     config: GANConfig = field(default_factory=lambda: GANConfig(group=0, attention=False))
-    gamma: float = 0.0
-    betas: tuple[float, float] = (0.5, 0.9)
-    learning_rate: float = 4e-3
+    betas: tuple[float, float] = (0.5, 0.99)
+    ema_decay: float = 0.98
+    """A long average would mix the modes that the generator leaps between."""
+    generator_moves: int = 4
+
+    def turns(self) -> tuple[Turn, ...]:
+        critic, generator, encoder = super().turns()
+        return (critic, *(generator for _ in range(self.generator_moves)), encoder)
