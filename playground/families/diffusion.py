@@ -46,7 +46,7 @@ class DiffusionParams(Knobs):
         stage="decode",
     )
     guidance_scale: float = Knob(
-        1.0,
+        1.5,
         label="Guidance",
         help="How strongly a picture is pushed towards its class: 1 is not at all, more is more typical and less varied.",
         ge=1.0,

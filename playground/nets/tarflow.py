@@ -87,23 +87,24 @@ class Layer(nn.Module):
 
 
 class AutoregressiveFlow(nn.Module):
-    """z_i = (x_i - shift_i) · exp(log_scale_i), where both are told by the tokens before i. Shapes (B, T, D), T = side²."""
+    """z_i = (x_i - shift_i) · exp(log_scale_i), where both are told by the tokens before i. Shapes (B, T, D)."""
 
-    def __init__(self, c: TarFlowConfig, side: int, dim: int) -> None:
+    def __init__(self, c: TarFlowConfig, tokens: int, dim: int) -> None:
         super().__init__()
-        self.side = side
-        self.enter = nn.Linear(4 * dim, c.width)
-        self.position = nn.Parameter(0.02 * torch.randn(1, side * side, c.width))
+        self.enter = nn.Linear(dim, c.width)
+        self.start = nn.Parameter(0.02 * torch.randn(1, 1, c.width))
+        self.position = nn.Parameter(0.02 * torch.randn(1, tokens, c.width))
         self.noisy = nn.Parameter(torch.zeros(1, 1, c.width))
         self.layers = nn.ModuleList(Layer(c.width, c.heads, c.layers) for _ in range(c.layers))
         self.norm, self.leave = nn.LayerNorm(c.width), nn.Linear(c.width, 2 * dim)
-        self.place = nn.Parameter(torch.zeros(1, side * side, 2 * dim))
+        self.place = nn.Parameter(torch.zeros(1, tokens, 2 * dim))
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, x: Tensor, noisy: Tensor) -> tuple[Tensor, Tensor]:
         """The image of `x` and its log-determinant (B,); `noisy` (B,) is 1 where noise was added, else 0."""
-        h = self._entered(self._padded(x), self.position, noisy)
+        h = torch.cat([self.start.expand(len(x), -1, -1), self._entered(x[:, :-1])], dim=1)
+        h = h + self.position + noisy[:, None, None] * self.noisy
         for layer in self.layers:
             h = layer(h)
         log_scale, shift = self._affine(h, self.place)
@@ -112,16 +113,16 @@ class AutoregressiveFlow(nn.Module):
     def inverse(self, z: Tensor, noisy: Tensor) -> Tensor:
         """Token after token; each layer keeps the keys and values of the tokens it has seen."""
         cache: list[tuple[Tensor, Tensor] | None] = [None] * len(self.layers)
-        known, reach = self._padded(torch.zeros_like(z)), self.side + 1
+        h, tokens = self.start.expand(len(z), -1, -1), []
         for index in range(z.shape[1]):
-            here = slice(index, index + 1)
-            h = self._entered(known[:, index : index + reach + 1], self.position[:, here], noisy)
+            h = h + self.position[:, index : index + 1] + noisy[:, None, None] * self.noisy
             for number, layer in enumerate(self.layers):
                 assert isinstance(layer, Layer)
                 h, cache[number] = layer.step(h, cache[number])
-            log_scale, shift = self._affine(h, self.place[:, here])
-            known[:, reach + index] = (z[:, here] * torch.exp(-log_scale) + shift)[:, 0]
-        return known[:, reach:]
+            log_scale, shift = self._affine(h, self.place[:, index : index + 1])
+            tokens.append(z[:, index : index + 1] * torch.exp(-log_scale) + shift)
+            h = self._entered(tokens[-1])
+        return torch.cat(tokens, dim=1)
 
     def inverse_without_cache(self, z: Tensor, noisy: Tensor) -> Tensor:
         """The same from scratch for every token: slower by their number, and simple enough to check the other by."""
@@ -132,15 +133,8 @@ class AutoregressiveFlow(nn.Module):
             x[:, index] = (z[:, index] - moved[:, index]) / (unit[:, index] - moved[:, index])
         return x
 
-    def _padded(self, x: Tensor) -> Tensor:
-        """As many zeros before the first token as the farthest neighbour is away, (B, side + 1 + T, D)."""
-        return F.pad(x, (0, 0, self.side + 1, 0))
-
-    def _entered(self, known: Tensor, position: Tensor, noisy: Tensor) -> Tensor:
-        """What each token begins with: its neighbours before, above left, above and above right; its place; and which noise."""
-        count, side = known.shape[1] - self.side - 1, self.side
-        neighbours = torch.cat([known[:, first : first + count] for first in (side, 0, 1, 2)], dim=2)
-        return self.enter(neighbours.clamp(-INPUT_BOUND, INPUT_BOUND)) + position + noisy[:, None, None] * self.noisy
+    def _entered(self, x: Tensor) -> Tensor:
+        return self.enter(x.clamp(-INPUT_BOUND, INPUT_BOUND))
 
     def _affine(self, h: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(h.device.type, enabled=False):
@@ -154,9 +148,9 @@ class TarFlow(nn.Module):
     def __init__(self, config: TarFlowConfig) -> None:
         super().__init__()
         self.config = config
-        side, dim = config.image_size // config.patch, config.channels * config.patch**2
+        tokens, dim = (config.image_size // config.patch) ** 2, config.channels * config.patch**2
         self.logit = Logit(config.alpha)
-        self.flows = nn.ModuleList(AutoregressiveFlow(config, side, dim) for _ in range(config.flows))
+        self.flows = nn.ModuleList(AutoregressiveFlow(config, tokens, dim) for _ in range(config.flows))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (B, D) of continuous pictures in [0, 1], and the log-determinant (B,)."""
@@ -203,7 +197,7 @@ class TarFlow(nn.Module):
             return (y + self.config.noise**2 * score).detach()
 
     def _tokens(self, y: Tensor, index: int) -> Tensor:
-        """Patches (B, T, D), rolled by half a patch in every other flow and, of the pair, back to front in the second."""
+        """Patches (B, T, D) of the picture as this flow rolls it, back to front in every other flow."""
         patch = self.config.patch
         y = y.roll((-self._rolled(index),) * 2, (2, 3))
         tokens = F.pixel_unshuffle(y, patch).flatten(2).transpose(1, 2)
@@ -216,5 +210,6 @@ class TarFlow(nn.Module):
         return y.roll((self._rolled(index),) * 2, (2, 3))
 
     def _rolled(self, index: int) -> int:
+        """By how many pixels: half a patch in every other flow, and one more after each pair, so that each place has both orders."""
         patch = self.config.patch
         return (index * (patch // 2) + index // 2) % patch
