@@ -69,7 +69,7 @@ class Reconstruct(Task):
         labels = ("what the model saw", label, "error", *(name for name, _ in rest))
         latents = (str(self.picture), recipe, "", *(recipe for _, recipe in rest))
         facts = {"psnr_db": psnr_db(x, back[:1]).item(), "ssim": ssim(x, back[:1]).item()}
-        columns = 3 if len(labels) <= 6 else 4
+        columns = 2 if len(labels) == 4 else 3 if len(labels) <= 6 else 4
         return Sheet(np.concatenate(pictures), columns, labels, latents, (0,) * len(labels), facts, progress=share)
 
     def _num_draws(self, bench: Bench) -> int:

@@ -72,17 +72,23 @@ class Panel:
 def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> list[Panel]:
     """Builds the tab of a family inside the current `gr.Tab`; returns its panels."""
     lead, _, rest = (inspect.getdoc(family) or "").partition("\n\n")
-    with gr.Accordion(f"{lead.replace(chr(10), ' ')} How it works", open=False, elem_classes="lp-intro"):
-        words = rest.replace("\n\n", "\0").replace("\n", " ").replace("\0", "\n\n")
-        gr.Markdown(f"{words}\n\n$${family.equation}$$", latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
     default = cards[0]
-    card = gr.Dropdown(
-        [(entry.title, entry.id) for entry in cards],
-        value=default.id,
-        label="Model",
-        visible=len(cards) > 1,
-        elem_id=f"{family.family}-card",
-    )
+    with gr.Row(equal_height=False, elem_classes="lp-family"):
+        with (
+            gr.Column(scale=5, min_width=320),
+            gr.Accordion(f"{lead.replace(chr(10), ' ')} How it works", open=False, elem_classes="lp-intro"),
+        ):
+            words = rest.replace("\n\n", "\0").replace("\n", " ").replace("\0", "\n\n")
+            gr.Markdown(f"{words}\n\n$${family.equation}$$", latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
+        with gr.Column(scale=2, min_width=280, visible=len(cards) > 1):
+            card = gr.Dropdown(
+                [(entry.title, entry.id) for entry in cards],
+                value=default.id,
+                label="Model",
+                show_label=False,
+                container=False,
+                elem_id=f"{family.family}-card",
+            )
     model, panels = engine.model(default.id), []
     with gr.Tabs(selected=f"{family.family}-{first_task(family)}", elem_id=f"{family.family}-tasks") as tasks:
         for task in TASKS.values():
