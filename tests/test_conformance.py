@@ -14,7 +14,7 @@ from PIL import Image
 from playground.cards import bundled_cards
 from playground.engine import Engine
 from playground.families import FAMILIES
-from playground.families.base import Encodes, HasMap, HasPosterior, Model
+from playground.families.base import Encodes, HasMap, HasPosterior, Inverts, Model
 from playground.images import from_uint8, png_text, to_uint8
 from playground.knobs import Knobs, KnobSpec
 from playground.latent import Latent, Noise
@@ -200,7 +200,7 @@ def test_encoding_and_decoding(engine: Engine, card: str, model: Model, params: 
         assert torch.allclose(z, alone, atol=2e-4)
         *_, last = model.decode(z, model.Params.parse({}), Noise([0] * 20))
     assert last.x.shape == x.shape and not torch.allclose(last.x[0], last.x[1])
-    if card not in TINY_CARDS:
+    if card not in TINY_CARDS and not isinstance(model, Inverts):  # where a search follows, the encoder only guesses
         assert psnr_db(x, last.x).mean() >= 20
 
 

@@ -47,7 +47,8 @@ class GAN(LandmarkedModel):
     The *generator* turns noise into a picture and never sees a real one. The *critic* sees both and learns to tell which is which;
     the slope of its opinion tells the generator how to become more convincing. Nobody measures pixels, so nothing is averaged and
     pictures are crisp; but nobody checks either that every kind of clothing is made. When the generator finds a few pictures that
-    pass and makes nothing else, its modes have collapsed, and one of the models here shows just that.
+    pass and makes nothing else, its modes have collapsed; one of the models here, whose generator outran its critic, shows how most
+    of the variety is lost.
 
     A *mapping network* first bends the noise z into w, a space that is free to take the shape of the data, and w then modulates
     every convolution. Latents on this page are points of w: it is w that is walked through, and w that a search finds for a
@@ -128,7 +129,10 @@ class GAN(LandmarkedModel):
     # -- opinions and places ----------------------------------------------------------------------------------------
 
     def score(self, x: Tensor) -> Tensor:
-        """The critic's raw opinion of pictures (B, C, H, W) in [-1, 1], (B,): higher is more real."""
+        """The critic's raw opinion of pictures (B, C, H, W) in [-1, 1], (B,): higher is more real.
+
+        It learned on real pictures and on those of its generator; of anything else, such as noise, it never had to think.
+        """
         return self.network.critic(x.to(self.device, self.dtype))
 
     def direction(self, kind: str, value: str) -> Tensor | None:
