@@ -506,12 +506,8 @@ def test_a_disk_that_fills_up_during_the_export_leaves_the_card_as_it_was(tmp_pa
     assert {path.name for path in weights.iterdir()} <= {card, SHELF, "models.toml", "models.lock"}
 
 
-def test_further_training_begins_with_the_weights_and_says_so(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(run_module, "load_fashion_mnist", lambda split, folder: pictures)
-    monkeypatch.setitem(run_module.RECIPES, CLASSIFIER_RECIPE.card, lambda: CLASSIFIER_RECIPE)
-    card, weights = "classifier-fashion-28", tmp_path / "weights"
-    weights.mkdir()
-    (weights / "models.toml").write_text("".join(f'[{name}]\nfamily = "toy"\ntitle = "Toy"\n' for name in (card, SHELF)))
+def test_further_training_begins_with_the_weights_and_says_so(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
+    card = CLASSIFIER_RECIPE.card
     with pytest.raises(BadWeights, match="cannot be used"):
         run_of(card, tmp_path, further=True).run()
     file = run_of(card, tmp_path).run() / "model.safetensors"
