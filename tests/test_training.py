@@ -485,12 +485,20 @@ def test_a_run_writes_card_shelf_and_hashes(tmp_path: Path, pictures: Split, mon
     assert (folder / "model.safetensors").read_bytes() != first
 
 
-def test_a_disk_that_fills_up_during_the_export_leaves_the_card_as_it_was(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def weights(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of weights whose one card, the classifier, trains in no time on a toy data set."""
     monkeypatch.setattr(run_module, "load_fashion_mnist", lambda split, folder: pictures)
     monkeypatch.setitem(run_module.RECIPES, CLASSIFIER_RECIPE.card, lambda: CLASSIFIER_RECIPE)
-    card, weights = "classifier-fashion-28", tmp_path / "weights"
-    weights.mkdir()
-    (weights / "models.toml").write_text("".join(f'[{name}]\nfamily = "toy"\ntitle = "Toy"\n' for name in (card, SHELF)))
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    entries = (f'[{name}]\nfamily = "toy"\ntitle = "Toy"\n' for name in (CLASSIFIER_RECIPE.card, SHELF))
+    (folder / "models.toml").write_text("".join(entries))
+    return folder
+
+
+def test_a_disk_that_fills_up_during_the_export_leaves_the_card_as_it_was(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
+    card = CLASSIFIER_RECIPE.card
     folder = run_of(card, tmp_path).run()
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
