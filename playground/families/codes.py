@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from playground.families.base import Geometry, LatentSpec
 from playground.families.landmarks import LandmarkedModel, Landmarks
-from playground.families.loading import config_of, load_network, reading
+from playground.families.loading import config_of, load_network, reading, weight_bytes
 from playground.knobs import Knob, Knobs
 from playground.latent import Noise
 from playground.nets.conv import ConvConfig
@@ -108,7 +108,7 @@ class CodedModel(LandmarkedModel, Generic[_N, _C]):
         return cls(cast("_N", network), cast("_C", codes), config, torch.device("cpu"), torch.float32, classes)
 
     def bytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.network.state_dict().values()) + self.codes.bytes()
+        return weight_bytes(self.network) + self.codes.bytes()
 
     def draw(self, params: Knobs, noise: Noise) -> Tensor:
         assert isinstance(params, CodedParams)

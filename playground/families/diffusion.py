@@ -14,7 +14,7 @@ from torch import Tensor
 from playground.families.base import LatentSpec, Look, Model, Step, register
 from playground.families.labels import labels_of
 from playground.families.likelihood import chain_bound, ode_log_density
-from playground.families.loading import config_of, load_network, reading
+from playground.families.loading import config_of, load_network, reading, weight_bytes
 from playground.families.samplers import Predict, denoise, renoise
 from playground.knobs import ClassChoice, ClassLabel, Knob, Knobs
 from playground.latent import Noise
@@ -122,7 +122,7 @@ class Diffusion(Model):
         return cls(network, PATHS[path], torch.device("cpu"), torch.float32, ("one", "two", "three"))
 
     def bytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.network.state_dict().values())
+        return weight_bytes(self.network)
 
     # -- from noise to picture --------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from playground.errors import BadKnob, BadWeights
 from playground.families.base import LatentSpec, Look, Step, register
 from playground.families.landmarks import LandmarkedModel, Landmarks
-from playground.families.loading import RESTORE, config_of, load_network, reading
+from playground.families.loading import RESTORE, config_of, load_network, reading, weight_bytes
 from playground.knobs import Knob, Knobs, KnobSpec
 from playground.latent import Noise
 from playground.nets.glow import Glow, GlowConfig
@@ -113,7 +113,7 @@ class NormalizingFlow(LandmarkedModel):
         return cls(network, landmarks, config, torch.device("cpu"), ("one", "two", "three"))
 
     def bytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.network.state_dict().values()) + self.landmarks.bytes()
+        return weight_bytes(self.network) + self.landmarks.bytes()
 
     # -- from noise to picture --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from playground.families.base import Inversion, LatentSpec, Look, Step, register
 from playground.families.landmarks import LandmarkedModel, Landmarks
-from playground.families.loading import config_of, load_network, reading
+from playground.families.loading import config_of, load_network, reading, weight_bytes
 from playground.knobs import Knob, Knobs
 from playground.latent import Noise
 from playground.nets.gan import AdversarialNets
@@ -92,7 +92,7 @@ class GAN(LandmarkedModel):
         return cls(network, landmarks, torch.device("cpu"), torch.float32, ("one", "two", "three"))
 
     def bytes(self) -> int:
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.network.state_dict().values()) + self.landmarks.bytes()
+        return weight_bytes(self.network) + self.landmarks.bytes()
 
     # -- from noise to picture --------------------------------------------------------------------------------------
 

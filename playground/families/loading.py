@@ -55,5 +55,10 @@ def config_of(config: Callable[..., _C], words: Mapping[str, Any]) -> _C:
     return config(**{key: value for key, value in words.items() if key in known})
 
 
+def weight_bytes(network: nn.Module) -> int:
+    """Memory that a network's weights take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+
+
 def _cast(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return value.to(dtype) if value.is_floating_point() else value
