@@ -5,6 +5,7 @@ Source: Goodfellow et al., arXiv 1406.2661.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from playground.nets.conv import Encoder
@@ -22,6 +23,6 @@ class AdversarialNets(nn.Module):
         self.critic = Critic(config)
         self.encoder = Encoder(config, config.latent_dim)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Pictures of noise (B, latent_dim)."""
-        return self.generator(z)
+    def forward(self, z: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Pictures of noise (B, latent_dim); the noise inputs, where there are any, come from `rng`."""
+        return self.generator(z, rng)

@@ -1,13 +1,15 @@
 """A style-based generator for small pictures: a mapping network, and convolutions whose weights each picture modulates.
 
-Sources: mapping network, Karras et al., arXiv 1812.04948; modulation and demodulation, Karras et al., arXiv 1912.04958;
+Sources: mapping network, noise inputs and style mixing, Karras et al., arXiv 1812.04948; modulation and demodulation, Karras et al., arXiv 1912.04958;
 self-attention, Zhang et al., arXiv 1805.08318; subpixel upsampling, Shi et al., arXiv 1609.05158.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +38,8 @@ class GANConfig(ConvConfig):
     """Pictures among which the critic compares; 0 leaves the comparison out."""
     attention: bool = True
     spectral_norm: bool = False
+    noise: bool = False
+    """Whether noise of each place's own is added after the convolutions."""
 
 
 def leaky(x: Tensor) -> Tensor:
@@ -122,6 +126,17 @@ class SelfAttention(nn.Module):
         return x + self.gain * self.write(read.unflatten(2, x.shape[2:]))
 
 
+class NoiseInput(nn.Module):
+    """Adds the same noise (B, 1, H, W) to all channels of x (B, *, H, W), by a gain that starts at nought: freckles, not shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        return x if noise is None else x + (self.gain * noise).to(x.dtype)
+
+
 class Generator(nn.Module):
     """z to w to pictures (B, C, S, S) in [-1, 1], from a learned constant at a quarter of the picture's resolution."""
 
@@ -136,16 +151,38 @@ class Generator(nn.Module):
         self.place = Position(c.width, c.image_size // 2)
         self.fine = nn.ModuleList(ModulatedConv(c.width, c.width, 3, c.latent_dim) for _ in range(c.decoder_blocks))
         self.paint = ModulatedConv(c.width, 4 * c.channels, 3, c.latent_dim, demodulate=False)
+        self.freckles = nn.ModuleList(NoiseInput() for _ in range(2 * c.decoder_blocks if c.noise else 0))
+        self.sides = [quarter] * c.decoder_blocks + [2 * quarter] * c.decoder_blocks
 
-    def synthesis(self, w: Tensor) -> Tensor:
-        """Pictures of mapped latents (B, D)."""
+    @property
+    def convolutions(self) -> list[ModulatedConv]:
+        """All that w modulates, coarse to fine: each may be given a w of its own."""
+        return [cast("ModulatedConv", conv) for conv in (*self.coarse, self.grow, *self.fine, self.paint)]
+
+    def noise_shapes(self) -> list[tuple[int, int, int]]:
+        """Shapes of the noise inputs without the batch; none where the network has none."""
+        return [(1, side, side) for side in self.sides[: len(self.freckles)]]
+
+    def random_noise(self, count: int, rng: torch.Generator) -> list[Tensor] | None:
+        """Noise inputs for that many pictures; None where the network has none."""
+        return [torch.randn(count, *shape, generator=rng, device=rng.device) for shape in self.noise_shapes()] or None
+
+    def synthesis(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
+        """Pictures of mapped latents (B, D), or of one for each modulated convolution, (B, L, D). Without `noise` there is none."""
+        styles = iter((w if w.dim() == 3 else w[:, None].expand(-1, len(self.convolutions), -1)).unbind(dim=1))
+        added = zip(self.freckles, noise or [None] * len(self.freckles), strict=True)
         x = self.constant.expand(len(w), -1, -1, -1)
         for conv in self.coarse:
-            x = leaky(conv(x, w))
-        x = self.place(F.pixel_shuffle(leaky(self.grow(self.attention(x), w)), 2))
+            x = leaky(self._freckled(conv(x, next(styles)), added))
+        x = self.place(F.pixel_shuffle(leaky(self.grow(self.attention(x), next(styles))), 2))
         for conv in self.fine:
-            x = leaky(conv(x, w))
-        return F.pixel_shuffle(self.paint(x, w), 2).tanh()
+            x = leaky(self._freckled(conv(x, next(styles)), added))
+        return F.pixel_shuffle(self.paint(x, next(styles)), 2).tanh()
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.synthesis(self.mapping(z))
+    @staticmethod
+    def _freckled(x: Tensor, added: Iterator[tuple[nn.Module, Tensor | None]]) -> Tensor:
+        layer, noise = next(added, (None, None))
+        return x if layer is None else cast("Tensor", layer(x, noise))
+
+    def forward(self, z: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        return self.synthesis(self.mapping(z), None if rng is None else self.random_noise(len(z), rng))

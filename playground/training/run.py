@@ -27,12 +27,12 @@ from playground.training.recipes.base import Recipe
 from playground.training.recipes.classifier import ClassifierRecipe
 from playground.training.recipes.collapsed import CollapsedRecipe
 from playground.training.recipes.diffusion import DiffusionRecipe
-from playground.training.recipes.gan import GANRecipe
+from playground.training.recipes.gan import GANRecipe, SpectralRecipe
 from playground.training.recipes.glow import GlowRecipe
 from playground.training.recipes.realnvp import RealNVPRecipe
 from playground.training.recipes.rectified import RectifiedRecipe
 from playground.training.recipes.tarflow import TarFlowRecipe
-from playground.training.recipes.vae import VAERecipe
+from playground.training.recipes.vae import CheapRateRecipe, DearRateRecipe, EvenRateRecipe, VAERecipe
 from playground.training.recipes.wgan import WGANRecipe
 from playground.training.report import REPORT, write_report
 from playground.training.trainer import CHECKPOINT, Budget, Trainer, writing
@@ -46,7 +46,11 @@ RECIPES: dict[str, type[Recipe]] = {
     for recipe in (
         AutoencoderRecipe,
         VAERecipe,
+        CheapRateRecipe,
+        EvenRateRecipe,
+        DearRateRecipe,
         GANRecipe,
+        SpectralRecipe,
         WGANRecipe,
         CollapsedRecipe,
         RealNVPRecipe,
@@ -91,7 +95,7 @@ class TrainingRun:
             (run / CHECKPOINT).unlink(missing_ok=True)
         device = pick_device(self.device)
         folder = self.weights / self.card
-        start, earlier = self._weights(folder) if self.further else (None, None)
+        start, earlier = self._start(recipe, folder)
         trainer = Trainer(recipe, train, run, budget=budget, seed=self.seed, device=device, bf16=self.bf16, start=start)
         network = trainer.run()
         part = folder.with_suffix(".part")
@@ -110,8 +114,14 @@ class TrainingRun:
             self._record(SHELF)
         return folder
 
+    def _start(self, recipe: Recipe, folder: Path) -> tuple[dict[str, Tensor] | None, dict[str, Any] | None]:
+        """The weights to begin with and how those were trained: the card's own, another's, or none."""
+        if self.further:
+            return self._weights(folder)
+        return self._weights(self.weights / recipe.begins_with) if recipe.begins_with else (None, None)
+
     def _weights(self, folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the card holds now, and how that was trained."""
+        """What a card holds now, and how that was trained."""
         with reading(folder):
             words = json.loads((folder / "config.json").read_text())
             state = load_file(folder / "model.safetensors")

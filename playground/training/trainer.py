@@ -94,8 +94,9 @@ class Trainer:
             self._resume()
 
     def _begin_with(self, start: Mapping[str, Tensor]) -> None:
+        new = {name: value for name, value in self.network.state_dict().items() if name.endswith(self.recipe.neutral)}
         try:
-            self.network.load_state_dict(start)
+            self.network.load_state_dict({**new, **start})
         except RuntimeError as error:
             raise TrainingError(
                 f"The weights of {self.recipe.card} do not fit its recipe ({error}).", "Train it from nothing: leave --further out."

@@ -37,6 +37,8 @@ class AutoencoderRecipe(Recipe):
     """Largest standard deviation of that noise; pictures span 2."""
     favoured_sizes: tuple[int, ...] = (32, 64)
     """Half of the codes are cut at one of these lengths, the others at any."""
+    fairness: float = 0.65
+    """The error falls about as 1 / size to this power, and is weighed by the inverse: else short codes, which err most, decide all."""
 
     def network(self) -> ConvAutoencoder:
         return ConvAutoencoder(self.config)
@@ -49,9 +51,11 @@ class AutoencoderRecipe(Recipe):
         noisy = self._uniform(x, rng) < self.noisy_share
         sigma = self.max_noise * self._uniform(x, rng) * noisy
         eps = torch.randn(x.shape, generator=rng, device=x.device)
-        raw = network.decode(network.encode((x + sigma[:, None, None, None] * eps).clamp(-1, 1)), self.sizes(x, rng))
+        sizes = self.sizes(x, rng)
+        raw = network.decode(network.encode((x + sigma[:, None, None, None] * eps).clamp(-1, 1)), sizes)
         shown = raw.clamp(-1, 1)
-        loss = (shown + LEAK * (raw - shown) - x).square().mean()
+        error = (shown + LEAK * (raw - shown) - x).square().flatten(1).mean(dim=1)
+        loss = (error * (sizes / self.config.latent_dim) ** self.fairness).mean()
         clean = (shown - x).square().flatten(1).mean(dim=1)[~noisy].mean().detach()
         return loss, {"psnr_db": -10 * torch.log10(clean / 4)}
 

@@ -36,6 +36,10 @@ class Recipe(abc.ABC):
     card: ClassVar[str]
     share: ClassVar[float] = 1.0
     """How much of a common budget this card should get, beside the others'."""
+    begins_with: ClassVar[str] = ""
+    """Another card, with whose weights this one begins."""
+    neutral: ClassVar[tuple[str, ...]] = ()
+    """Last parts of the names of weights that change nothing when they are new: what was trained without them can go on with them."""
     batch_size: int = 128
     learning_rate: float = 4e-3
     betas: tuple[float, float] = (0.9, 0.99)

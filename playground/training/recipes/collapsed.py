@@ -1,8 +1,7 @@
 """A GAN out of balance, kept as a lesson: its generator outruns its critic, and nothing notices when pictures are alike.
 
-A generator that moves often against a critic that stands still goes where that critic is most easily pleased, from every z the
-same way: Goodfellow, arXiv 1701.00160, section 5.1.1; Metz et al., arXiv 1611.02163. In a run of minutes most of the variety is
-lost (recall, coverage), though not whole classes.
+It goes on from a healthy GAN. A generator that moves often against a critic that stands still goes where that critic is most easily
+pleased, from every z the same way: Goodfellow, arXiv 1701.00160, section 5.1.1; Metz et al., arXiv 1611.02163.
 """
 
 from __future__ import annotations
@@ -17,14 +16,18 @@ from playground.training.recipes.gan import GANRecipe
 
 @dataclass(frozen=True)
 class CollapsedRecipe(GANRecipe):
-    """`gan-collapsed-fashion-28`: no comparison within the batch, momentum, and several moves of the generator for one of the critic."""
+    """`gan-collapsed-fashion-28`: no comparison within the batch, no penalty, and several moves of the generator for one of the critic."""
 
     card: ClassVar[str] = "gan-collapsed-fashion-28"
-    config: GANConfig = field(default_factory=lambda: GANConfig(group=0, attention=False))
+    share: ClassVar[float] = 0.3
+    begins_with: ClassVar[str] = GANRecipe.card
+    config: GANConfig = field(default_factory=lambda: GANConfig(noise=True, group=1))
+    """A group of one: a picture that is compared with itself alone."""
+    gamma: float = 0.0
     betas: tuple[float, float] = (0.5, 0.99)
     ema_decay: float = 0.98
     """A long average would mix the modes that the generator leaps between."""
-    generator_moves: int = 4
+    generator_moves: int = 5
 
     def turns(self) -> tuple[Turn, ...]:
         critic, generator, encoder = super().turns()

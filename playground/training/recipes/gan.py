@@ -71,7 +71,7 @@ class AdversarialRecipe(Recipe):
         """How badly the critic tells real from made, and how steep it is; `loss` is the generator's."""
         gan, real = _gan(network), pictures / 127.5 - 1
         with torch.no_grad():
-            fake = gan(self.noise(len(real), rng)).float()
+            fake = gan(self.noise(len(real), rng), rng).float()
         of_real, of_fake = gan.critic(torch.cat([real, fake])).chunk(2)
         figures = {"real": of_real.detach().mean(), "fake": of_fake.detach().mean()}
         penalty = self.penalty(gan.critic, real[: self.penalised], fake[: self.penalised], rng)
@@ -92,7 +92,7 @@ class AdversarialRecipe(Recipe):
         gan, real = _gan(network), pictures[: self.encoded] / 127.5 - 1
         with torch.no_grad():
             w = gan.generator.mapping(self.noise(len(real), rng)).float()
-            fake = gan.generator.synthesis(w).float()
+            fake = gan.generator.synthesis(w, gan.generator.random_noise(len(w), rng)).float()
         guess = gan.encoder(torch.cat([real, fake])).float()
         of_real, of_fake = guess.chunk(2)
         picture_error = (gan.generator.synthesis(of_real).float() - real).square().mean()
@@ -116,12 +116,14 @@ class GANRecipe(AdversarialRecipe):
 
     card: ClassVar[str] = "gan-fashion-28"
     share: ClassVar[float] = 2.5
+    neutral: ClassVar[tuple[str, ...]] = ("gain",)
+    config: GANConfig = field(default_factory=lambda: GANConfig(noise=True))
     gamma: float = 0.5
     """Weight of R1: too little and the critic outruns the generator, too much and it sees nothing."""
 
     def loss(self, network: nn.Module, pictures: Tensor, labels: Tensor, rng: torch.Generator, progress: float) -> tuple[Tensor, Figures]:
         gan = _gan(network)
-        return F.softplus(-gan.critic(gan(self.noise(len(pictures), rng)))).mean(), {}
+        return F.softplus(-gan.critic(gan(self.noise(len(pictures), rng), rng))).mean(), {}
 
     def verdict(self, of_real: Tensor, of_fake: Tensor) -> Tensor:
         return F.softplus(-of_real).mean() + F.softplus(of_fake).mean()
@@ -130,6 +132,16 @@ class GANRecipe(AdversarialRecipe):
         if self.gamma == 0:
             return real.new_zeros(())
         return self.gamma / 2 * squared_slope(critic, real).mean()
+
+
+@dataclass(frozen=True)
+class SpectralRecipe(GANRecipe):
+    """`gan-spectral-fashion-28`: the same, calmed by bounding each layer of the critic instead (Miyato et al., arXiv 1802.05957)."""
+
+    card: ClassVar[str] = "gan-spectral-fashion-28"
+    share: ClassVar[float] = 1.0
+    config: GANConfig = field(default_factory=lambda: GANConfig(noise=True, spectral_norm=True))
+    gamma: float = 0.0
 
 
 def squared_slope(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

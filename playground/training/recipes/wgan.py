@@ -31,7 +31,7 @@ class WGANRecipe(AdversarialRecipe):
 
     def loss(self, network: nn.Module, pictures: Tensor, labels: Tensor, rng: torch.Generator, progress: float) -> tuple[Tensor, Figures]:
         assert isinstance(network, AdversarialNets)
-        return -network.critic(network(self.noise(len(pictures), rng))).mean(), {}
+        return -network.critic(network(self.noise(len(pictures), rng), rng)).mean(), {}
 
     def verdict(self, of_real: Tensor, of_fake: Tensor) -> Tensor:
         return of_fake.mean() - of_real.mean() + self.drift * of_real.square().mean()
