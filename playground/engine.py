@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,9 +18,12 @@ from playground import hub
 from playground.cards import Card, bundled_cards, find_card
 from playground.device import device_words, pick_device, pick_dtype
 from playground.errors import BadWeights, PlaygroundError
-from playground.families import Model, find_family
+from playground.families import FAMILIES, Model, find_family
+from playground.families.loading import load_classifier
 from playground.images import Pictures, encode, sheet, to_uint8
+from playground.knobs import Knobs
 from playground.latent import Latent
+from playground.nets.classifier import Classifier
 from playground.request import Request
 from playground.settings import Settings
 from playground.shelf import Shelf
@@ -37,14 +42,23 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Guest:
+    """Another card that took part in a request: its knobs, and the hash of its weights."""
+
+    params: Knobs
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
 class Result:
-    """What came of a request: the sheet, the request that made it, and the hash of the weights that ran."""
+    """What came of a request: the sheet, the request that made it, the hash of the weights that ran, and who else took part."""
 
     request: Request
     sheet: Sheet
     weights_sha256: str
     device: str
     timing: Timing
+    guests: Mapping[str, Guest] = field(default_factory=dict)
 
     @property
     def pictures(self) -> Pictures:
@@ -59,7 +73,10 @@ class Result:
         knobs = {"latent": recipe, "seed": self.sheet.seeds[index]}
         if (way := getattr(self.request.task, "mix", None)) is not None:
             knobs["mix"] = way
-        return Request(self.request.card, self.request.params, find_task("decode").parse(knobs))
+        decode = find_task("decode").parse(knobs)
+        if maker := self.sheet.cards[index] if self.sheet.cards else "":
+            return Request(maker, self.guests[maker].params, decode)
+        return Request(self.request.card, self.request.params, decode)
 
     def png(self, scale: int = 1) -> bytes:
         """The whole sheet as a PNG file with its recipe inside, enlarged by a whole factor."""
@@ -74,16 +91,51 @@ class Result:
         Path(path).write_bytes(self.png(scale))
 
     def _text(self, request: Request) -> dict[str, str]:
-        return {TEXT_KEY: request.to_query(), f"{TEXT_KEY}-weights": self.weights_sha256}
+        """Of the whole sheet's request, or of a cell's: what made it, and the weights of all that took part in that."""
+        hashes = {card: guest.weights_sha256 for card, guest in self.guests.items()} | {self.request.card: self.weights_sha256}
+        also = {f"{TEXT_KEY}-weights-{card}": hashes[card] for card in self.guests if request == self.request}
+        return {TEXT_KEY: request.to_query(), f"{TEXT_KEY}-weights": hashes[request.card], **also}
 
 
 @dataclass
 class _Seat:
-    """A loaded model, the hash of its weights, and how many requests are using it."""
+    """A loaded model, the hash of its weights, how many requests are using it, and what tasks remember of it."""
 
     model: Model
     sha256: str
     users: int = 0
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _Visit:
+    """One request's view of the engine (a `tasks.House`): whom it borrowed is known afterwards."""
+
+    engine: Engine
+    guests: dict[str, Guest] = field(default_factory=dict)
+
+    @property
+    def batch_size(self) -> int:
+        return self.engine.settings.batch_size
+
+    def siblings(self, card: str) -> Mapping[str, Card]:
+        return self.engine.siblings(card)
+
+    def shelf_of(self, card: str) -> Shelf:
+        return self.engine.shelf_of(card)
+
+    def classifier_of(self, card: str) -> Classifier:
+        return self.engine.classifier_of(card)
+
+    def measured(self, card: str) -> Mapping[str, Any]:
+        return self.engine.measured(card)
+
+    @contextmanager
+    def lend(self, card: str, knobs: Mapping[str, Any]) -> Iterator[Bench]:
+        with self.engine._lease(card) as seat:
+            params = type(seat.model).Params.parse({**self.engine._cards[card].defaults, **knobs})
+            self.guests[card] = Guest(params, seat.sha256)
+            yield Bench(card, seat.model, params, self, seat.memory)
 
 
 @dataclass
@@ -110,6 +162,7 @@ class Engine:
         self.dtype = pick_dtype(self.device)
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
         self._shelves: dict[str, Shelf] = {}
+        self._classifiers: dict[str, Classifier] = {}
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
 
@@ -126,9 +179,10 @@ class Engine:
         with self._lease(request.card) as seat:
             loaded = time.perf_counter()
             type(request.task).check(seat.model)
-            for made in _inferring(request.task.run(self._bench(seat, request))):
+            visit = _Visit(self)
+            for made in _inferring(request.task.run(self._bench(seat, request, visit))):
                 timing = Timing(1000 * (loaded - asked), 1000 * (time.perf_counter() - loaded))
-                yield Result(request, made, seat.sha256, device_words(self.device), timing)
+                yield Result(request, made, seat.sha256, device_words(self.device), timing, dict(visit.guests))
 
     def model(self, card: str) -> Model:
         """The loaded model of a card, for questions about it (its directions, its map)."""
@@ -146,10 +200,28 @@ class Engine:
         """The test pictures that belong to a card."""
         return self.shelf(find_card(self._cards, card).dataset)
 
+    def siblings(self, card: str) -> Mapping[str, Card]:
+        """The generative cards with weights on the same data set as `card`, in the order of the manifest."""
+        dataset = find_card(self._cards, card).dataset
+        return {each.id: each for each in self._cards.values() if each.dataset == dataset and each.family in FAMILIES and each.files}
+
+    def classifier_of(self, card: str) -> Classifier:
+        """The classifier of a card's data set, float32 on the CPU. Raises `UnknownCard` or `BadWeights`."""
+        name = f"classifier-{find_card(self._cards, card).dataset}"
+        with self._lock:
+            if name not in self._classifiers:
+                self._classifiers[name] = load_classifier(self._folder(find_card(self._cards, name)))
+            return self._classifiers[name]
+
+    def measured(self, card: str) -> Mapping[str, Any]:
+        """What `evaluate` wrote of a card; empty when there is nothing."""
+        file = self._folder(find_card(self._cards, card)) / "metrics.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
     def look_up(self, request: Request, recipe: Latent) -> Pictures:
         """The picture a recipe stands for, (H, W, C) uint8: the given one itself, or the decoded latent."""
         with self._lease(request.card) as seat, torch.inference_mode():
-            return to_uint8(self._bench(seat, request).picture(recipe))[0]
+            return to_uint8(self._bench(seat, request, _Visit(self)).picture(recipe))[0]
 
     def num_loaded(self) -> int:
         """How many models are loaded now."""
@@ -166,8 +238,8 @@ class Engine:
         with self._lock:
             return sum(seat.users for seat in self._seats.values())
 
-    def _bench(self, seat: _Seat, request: Request) -> Bench:
-        return Bench(seat.model, request.params, lambda: self.shelf_of(request.card), self.settings.batch_size)
+    def _bench(self, seat: _Seat, request: Request, visit: _Visit) -> Bench:
+        return Bench(request.card, seat.model, request.params, visit, seat.memory)
 
     # -- residency --------------------------------------------------------------------------------------------------
 

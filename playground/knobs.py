@@ -35,7 +35,7 @@ def Knob(
 ) -> Any:
     """One knob. `stage` says which half of sampling a family's knob acts on; `choices` maps values to the words shown.
 
-    `widget` names a special widget (`seed`, `class`, `latents`, `direction`); else the type decides.
+    `widget` names a special widget (`seed`, `class`, `latent`, `latents`, `direction`, `mask`); else the type decides.
     """
     extra: dict[str, Any] = {"step": step, "unit": unit, "stage": stage, "widget": widget, "choices": dict(choices or {})}
     bounds: dict[str, Any] = {"ge": ge, "le": le, "min_length": min_length, "max_length": max_length}

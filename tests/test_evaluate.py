@@ -16,13 +16,14 @@ from playground.__main__ import main
 from playground.cards import bundled_cards
 from playground.device import device_words
 from playground.errors import BadWeights, TrainingError, UnknownCard
+from playground.families.loading import load_classifier
 from playground.families.vae import VAE
 from playground.knobs import Knobs
 from playground.latent import Noise
 from playground.nets.classifier import Classifier
 from playground.settings import PROJECT, Settings
 from playground.training.data import DEFAULT_FOLDER, FASHION_CLASSES, Split, load_fashion_mnist
-from playground.training.evaluate import CLASSIFIER, EvaluationRun, load_classifier
+from playground.training.evaluate import CLASSIFIER, EvaluationRun
 from playground.training.measures import Evaluation, Yardstick
 from playground.training.model_card import MEANING, figures_table
 from playground.training.recipes.classifier import accuracy_on

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from playground.cards import bundled_cards
 from playground.families.base import HasCritic, Inverts
 from playground.families.gan import GAN, INVERSION_STEPS, GANParams
+from playground.families.loading import load_classifier
 from playground.images import from_uint8
 from playground.latent import Noise
 from playground.metrics import manifold_scores, psnr_db
@@ -28,7 +29,6 @@ from playground.nets.stylegan import EqualLinear, GANConfig, Generator, Mapping,
 from playground.settings import Settings
 from playground.shelf import Shelf
 from playground.training.data import FASHION_CLASSES
-from playground.training.evaluate import load_classifier
 from playground.training.recipes.base import Recipe, write_card_files
 from playground.training.recipes.collapsed import CollapsedRecipe
 from playground.training.recipes.gan import AdversarialRecipe, GANRecipe, squared_slope

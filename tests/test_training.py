@@ -23,6 +23,7 @@ from playground import hub
 from playground.__main__ import main
 from playground.cards import bundled_cards
 from playground.errors import BadWeights, TrainingError, UnknownCard
+from playground.families.loading import load_classifier
 from playground.families.vae import VAE
 from playground.latent import Noise
 from playground.nets.classifier import ClassifierConfig
@@ -31,7 +32,6 @@ from playground.shelf import Shelf
 from playground.training import run as run_module
 from playground.training import trainer as trainer_module
 from playground.training.data import FASHION_CLASSES, Split
-from playground.training.evaluate import load_classifier
 from playground.training.pictures import write_shelf
 from playground.training.recipes.classifier import ClassifierRecipe, accuracy_on
 from playground.training.recipes.vae import VAERecipe

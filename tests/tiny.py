@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
 
 from playground.cards import Card
 from playground.engine import Engine, _Seat
 from playground.families import FAMILIES, Model
 from playground.families.tarflow import TransformerFlow
+from playground.nets.classifier import Classifier, ClassifierConfig
 from playground.settings import Settings
 from playground.shelf import Shelf
 
@@ -35,3 +39,11 @@ class TinyEngine(Engine):
 
     def shelf(self, dataset: str) -> Shelf:
         return Shelf.tiny()
+
+    def classifier_of(self, card: str) -> Classifier:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(5)
+            return Classifier(ClassifierConfig(num_classes=3, width=8, feature_dim=16)).eval().requires_grad_(False)
+
+    def measured(self, card: str) -> Mapping[str, Any]:
+        return {}

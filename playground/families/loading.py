@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from playground.errors import BadWeights
+from playground.nets.classifier import Classifier, ClassifierConfig
 
 RESTORE = "Restore the card's folder (git checkout -- weights) or train it again."
 """What to do about weights that do not load."""
@@ -53,6 +54,11 @@ def config_of(config: Callable[..., _C], words: Mapping[str, Any]) -> _C:
     """The part of `config.json` that a configuration's fields name."""
     known = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     return config(**{key: value for key, value in words.items() if key in known})
+
+
+def load_classifier(folder: Path) -> Classifier:
+    """A data set's classifier, float32 on the CPU. Raises `BadWeights`."""
+    return load_network(folder, lambda words: Classifier(config_of(ClassifierConfig, words)), torch.device("cpu"), torch.float32)[0]
 
 
 def weight_bytes(network: nn.Module) -> int:

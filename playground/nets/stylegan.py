@@ -1,7 +1,7 @@
 """A style-based generator for small pictures: a mapping network, and convolutions whose weights each picture modulates.
 
-Sources: mapping network, noise inputs and style mixing, Karras et al., arXiv 1812.04948; modulation and demodulation, Karras et al., arXiv 1912.04958;
-self-attention, Zhang et al., arXiv 1805.08318; subpixel upsampling, Shi et al., arXiv 1609.05158.
+Sources: mapping network, noise inputs and style mixing, Karras et al., arXiv 1812.04948; modulation and demodulation, Karras et al.,
+arXiv 1912.04958; self-attention, Zhang et al., arXiv 1805.08318; subpixel upsampling, Shi et al., arXiv 1609.05158.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Generator(nn.Module):
     def synthesis(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Pictures of mapped latents (B, D), or of one for each modulated convolution, (B, L, D). Without `noise` there is none."""
         styles = iter((w if w.dim() == 3 else w[:, None].expand(-1, len(self.convolutions), -1)).unbind(dim=1))
-        added = zip(self.freckles, noise or [None] * len(self.freckles), strict=True)
+        added = zip(self.freckles, noise if noise is not None else [None for _ in self.freckles], strict=True)
         x = self.constant.expand(len(w), -1, -1, -1)
         for conv in self.coarse:
             x = leaky(self._freckled(conv(x, next(styles)), added))

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from playground.cards import Card
 from playground.errors import BadRequest, NotCapable
-from playground.families.base import Encodes, HasLikelihood, HasMap, HasPosterior, Model
+from playground.families.base import Encodes, HasCritic, HasLikelihood, HasMap, HasODE, HasPosterior, Model
 from playground.images import Pictures, from_uint8, to_uint8, unpack
 from playground.knobs import Knobs, KnobSpec, Stage
 from playground.latent import Latent, Mix, Noise, Term, mix
+from playground.nets.classifier import Classifier
 from playground.shelf import Shelf
 
 CAPABILITY_WORDS: dict[type, str] = {
     Encodes: "turn a picture into a latent",
     HasPosterior: "say how sure it is of a latent",
     HasLikelihood: "say how likely a picture is",
+    HasODE: "follow a picture along its path",
+    HasCritic: "say how real a picture looks to its critic",
     HasMap: "draw a map of its codes",
 }
 
@@ -30,8 +36,9 @@ CAPABILITY_WORDS: dict[type, str] = {
 class Sheet:
     """What a task answers: `pictures` (N, H, W, C) in `columns`, with what belongs to each and numbers about them all.
 
-    `latents` holds the recipe behind each picture ("" where there is none), `seeds` the seed of its later noise; `facts`
-    are JSON values. While `progress` < 1 it is a preview: pictures not made yet are black.
+    `latents` holds the recipe behind each picture ("" where there is none), `seeds` the seed of its later noise, `cards` the card
+    that made it, with the knobs that `Bench.other` was given ("" for the request's own). `says` is the sentence that tells what is
+    seen; `facts` are JSON values. While `progress` < 1 it is a preview: pictures not made yet are black.
     """
 
     pictures: Pictures
@@ -41,6 +48,12 @@ class Sheet:
     seeds: tuple[int, ...] = ()
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     progress: float = 1.0
+    cards: tuple[str, ...] = ()
+    says: str = ""
+    named: bool = False
+    """Whether a page writes each label under its picture: for sheets whose pictures are of different kinds."""
+    group: int = 1
+    """In a film: how many rows, one below the other, make up a frame; frame i is the pictures of column i."""
 
 
 class Task(Knobs, abc.ABC):
@@ -52,8 +65,10 @@ class Task(Knobs, abc.ABC):
     """One sentence on what is seen."""
     needs: ClassVar[tuple[type, ...]] = ()
     stages: ClassVar[tuple[Stage, ...]] = ("draw", "decode")
-    view: ClassVar[Literal["grid", "film", "map", "inside"]] = "grid"
-    """How a page shows the answer: all pictures, one at a time with a scrubber, beside a map, or beside plots."""
+    view: ClassVar[Literal["grid", "film", "map", "plot"]] = "grid"
+    """How a page shows the answer: all pictures, one frame at a time with a scrubber, beside a map, or lower and with a plot."""
+    common: ClassVar[bool] = True
+    """Whether every family's tab has it, if only to say why it cannot; else only the families that can."""
 
     @abc.abstractmethod
     def run(self, bench: Bench) -> Iterator[Sheet]:
@@ -87,6 +102,8 @@ class Task(Knobs, abc.ABC):
 
 TASKS: dict[str, type[Task]] = {}
 _T = TypeVar("_T", bound=type[Task])
+_C = TypeVar("_C")
+_R = TypeVar("_R")
 
 
 def register(task: _T) -> _T:
@@ -102,13 +119,77 @@ def find_task(name: str) -> type[Task]:
     return TASKS[name]
 
 
+class House(Protocol):
+    """What stands around a model at work; the engine is one."""
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures made in one forward pass."""
+        ...
+
+    def siblings(self, card: str) -> Mapping[str, Card]:
+        """The generative cards with weights on the same data set, that one among them, in the order of the manifest."""
+        ...
+
+    def shelf_of(self, card: str) -> Shelf:
+        """The test pictures of its data set."""
+        ...
+
+    def classifier_of(self, card: str) -> Classifier:
+        """The classifier of its data set, on the CPU."""
+        ...
+
+    def measured(self, card: str) -> Mapping[str, Any]:
+        """The figures in its `metrics.json`; empty when there are none."""
+        ...
+
+    def lend(self, card: str, knobs: Mapping[str, Any]) -> AbstractContextManager[Bench]:
+        """Another card at work on the same request, at its own defaults but for `knobs`; its weights then belong to the answer."""
+        ...
+
+
 class Bench:
     """A model at work on one request: turns recipes into latents and latents into pictures, in batches."""
 
-    def __init__(self, model: Model, params: Knobs, shelf: Callable[[], Shelf], batch_size: int) -> None:
-        self.model, self.params, self.batch_size = model, params, batch_size
-        self._open_shelf = shelf
+    def __init__(self, card: str, model: Model, params: Knobs, house: House, memory: dict[str, Any] | None = None) -> None:
+        """`memory` lives as long as the model is loaded, for what `remembered` keeps."""
+        self.card, self.model, self.params, self.house = card, model, params, house
+        self.batch_size = house.batch_size
+        self.memory: dict[str, Any] = {} if memory is None else memory
         self._points: dict[str, Tensor] = {}
+
+    # -- the house around ---------------------------------------------------------------------------------------------
+
+    @property
+    def shelf(self) -> Shelf:
+        """The test pictures of the card's data set; read when first asked for."""
+        return self.house.shelf_of(self.card)
+
+    @functools.cached_property
+    def classifier(self) -> Classifier:
+        """Tells classes apart; its features are what pictures are compared by."""
+        return self.house.classifier_of(self.card)
+
+    def siblings(self) -> Mapping[str, Card]:
+        """All generative cards of the data set, this one among them."""
+        return self.house.siblings(self.card)
+
+    def other(self, card: str, **knobs: Any) -> AbstractContextManager[Bench]:
+        """Another card at work, at its own defaults but for `knobs`, the same for each card throughout a request.
+
+        What it makes goes under its name: see `Sheet.cards`. Raises `UnknownCard`, `BadKnob` or `BadWeights`.
+        """
+        return self.house.lend(card, knobs)
+
+    def measured(self, card: str = "") -> Mapping[str, Any]:
+        """The figures measured of a card (of this one without a name): name to `value`, `n`, `command`, and so on."""
+        return self.house.measured(card or self.card)
+
+    def remembered(self, key: str, make: Callable[[], _R]) -> _R:
+        """What `make` makes, made once for as long as the model is loaded: for what is slow and asked again and again."""
+        if key not in self.memory:
+            self.memory[key] = make()
+        return cast("_R", self.memory[key])
 
     # -- recipes ----------------------------------------------------------------------------------------------------
 
@@ -159,11 +240,6 @@ class Bench:
         array = self.shelf.picture(int(term.value)) if term.kind == "test" else unpack(term.value, size, channels)
         return from_uint8(array[None]).to(self.model.device)
 
-    @property
-    def shelf(self) -> Shelf:
-        """The test pictures of the card's data set; read when first asked for."""
-        return self._open_shelf()
-
     # -- pictures ---------------------------------------------------------------------------------------------------
 
     def decode(self, z: Tensor, seeds: Sequence[int]) -> Iterator[tuple[Pictures, float]]:
@@ -191,6 +267,3 @@ class Bench:
             words = CAPABILITY_WORDS[capability]
             raise NotCapable(f"{self.model.title} cannot {words}.", "Choose another task or another family.")
         return cast("_C", self.model)
-
-
-_C = TypeVar("_C")

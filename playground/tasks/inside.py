@@ -30,7 +30,8 @@ class Inside(Task):
     says: ClassVar[str] = "Which latent numbers carry this picture, how sure the encoder is of each, and what each costs."
     needs: ClassVar[tuple[type, ...]] = (Encodes, HasPosterior)
     stages: ClassVar = ("decode",)
-    view: ClassVar = "inside"
+    view: ClassVar = "plot"
+    common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from playground import hub
 from playground.cards import Card, bundled_cards, find_card
 from playground.device import device_words, pick_device, pick_dtype
 from playground.errors import TrainingError, UnknownCard
 from playground.families import FAMILIES
-from playground.nets.classifier import Classifier, ClassifierConfig
+from playground.families.loading import load_classifier
 from playground.settings import Settings
 from playground.training.data import load_fashion_mnist
 from playground.training.measures import Evaluation, Figure, Yardstick
@@ -99,15 +98,6 @@ class EvaluationRun:
             error = {} if figure.error is None else {"standard_error": _rounded(figure.error)}
             described[name] = {"value": _rounded(figure.value), **error, "n": figure.n, **common}
         return described
-
-
-def load_classifier(folder: Path) -> Classifier:
-    """The bundled classifier, float32 on the CPU."""
-    config = json.loads((folder / "config.json").read_text())
-    known = ClassifierConfig.__dataclass_fields__
-    classifier = Classifier(ClassifierConfig(**{name: value for name, value in config.items() if name in known}))
-    classifier.load_state_dict(load_file(folder / "model.safetensors"))
-    return classifier.float().eval().requires_grad_(False)
 
 
 def _folder(card: Card, settings: Settings) -> Path:

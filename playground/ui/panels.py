@@ -11,14 +11,14 @@ from typing import Any
 import gradio as gr
 
 from playground.cards import Card, find_card
-from playground.engine import Engine, why
+from playground.engine import Engine, Result, why
 from playground.families import Model
 from playground.knobs import MAX_SEED, KnobSpec
 from playground.request import Request
 from playground.tasks import TASKS, Task
 from playground.ui.answers import kept
 from playground.ui.controls import Choices, direction_choices, to_knob, to_widget, widget
-from playground.ui.figures import inside_figure
+from playground.ui.figures import FIGURES
 from playground.ui.views import map_view, sheet_view
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -63,10 +63,12 @@ class Panel:
             if finished or result.timing.run_ms - shown > 1000 / PREVIEWS_PER_SECOND:
                 shown = result.timing.run_ms
                 value = kept(result)
-                if self.plot is None:
-                    yield value
-                else:
-                    yield value, inside_figure(result.sheet.facts, self.family.look)
+                yield value if self.plot is None else (value, self.figure(result))
+
+    def figure(self, result: Result) -> Any:
+        """The task's plot of a result; nothing new while a preview has no facts yet."""
+        facts = result.sheet.facts
+        return FIGURES[self.task.name](facts, self.family.look) if facts else gr.skip()
 
 
 def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> list[Panel]:
@@ -92,6 +94,8 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
     model, panels = engine.model(default.id), []
     with gr.Tabs(selected=f"{family.family}-{first_task(family)}", elem_id=f"{family.family}-tasks") as tasks:
         for task in TASKS.values():
+            if not task.common and task.missing(model) is not None:
+                continue
             with gr.Tab(task.title, id=f"{family.family}-{task.name}", elem_id=f"tab-{family.family}-{task.name}") as tab:
                 if (lack := task.missing(model)) is not None:
                     gr.Markdown(f"This family cannot {lack}, so {task.title} is not a question it can answer.")
@@ -171,7 +175,7 @@ def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
                 panel.sheet = sheet_view(**view)
         return place
     panel.sheet = sheet_view(**view)
-    if task.view == "inside":
+    if task.name in FIGURES:
         panel.plot = gr.Plot(show_label=False, elem_id=f"{panel.id}-plot")
     return place
 

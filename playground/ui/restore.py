@@ -12,7 +12,6 @@ from playground.errors import PlaygroundError
 from playground.request import Request
 from playground.ui.answers import kept
 from playground.ui.controls import to_widget
-from playground.ui.figures import inside_figure
 from playground.ui.panels import Panel
 
 SETTLE = {"settle": True}
@@ -55,5 +54,5 @@ def _restored(engine: Engine, panels: Sequence[Panel], tabs: gr.Tabs, query: str
             changes[component] = to_widget(panel.specs[name], values[name]) if name in panel.specs else values[name]
     changes[panel.sheet] = kept(result)
     if panel.plot is not None:
-        changes[panel.plot] = inside_figure(result.sheet.facts, panel.family.look)
+        changes[panel.plot] = panel.figure(result)
     return changes

@@ -26,6 +26,7 @@ _SHEET = """
     <div class="lp-scrubber"><button type="button" class="lp-button lp-play">▶ Play</button>
       <input type="range" class="lp-scrub" min="0" max="1" value="0" step="1" aria-label="Frame of {title}"></div>
   </div>
+  <p class="lp-answer"></p>
   <figcaption class="lp-caption">…</figcaption>
   <div class="lp-actions">{buttons}</div>
   <details class="lp-code"><summary>Python that makes this</summary><pre class="lp-python" tabindex="0"></pre></details>

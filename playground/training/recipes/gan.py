@@ -19,11 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from playground.families.loading import load_classifier
 from playground.nets.gan import AdversarialNets
 from playground.nets.stylegan import GANConfig
 from playground.training.codes import summarise_landmarks
 from playground.training.data import Split
-from playground.training.evaluate import CLASSIFIER, load_classifier
+from playground.training.evaluate import CLASSIFIER
 from playground.training.recipes.base import Recipe, Turn, write_card_files
 
 LANDMARK_PICTURES = 10_000

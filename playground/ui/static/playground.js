@@ -29,8 +29,9 @@
   playground.say = say;
 
   const GAP = 2; // pixels of the page between pictures
-  const whole = (across, down, width, height, size) => { // the factor that pictures are enlarged by, in device pixels
-    const room = Math.min((width - GAP * (across - 1)) / across, (height - GAP * (down - 1)) / down);
+  const NAME = 22; // and for the name below one, where they have names
+  const whole = (across, down, width, height, size, name = 0) => { // the factor that pictures are enlarged by, in device pixels
+    const room = Math.min((width - GAP * (across - 1)) / across, (height - GAP * (down - 1)) / down - name);
     return Math.max(1, Math.floor(room * (devicePixelRatio || 1) / size));
   };
 
@@ -149,74 +150,92 @@
     // -- drawing ----------------------------------------------------------------------------------------------------
     show(bitmap, about) {
       Object.assign(this, { bitmap, about });
-      this.selected = clamp(this.selected, 0, about.count - 1);
       if (this.fresh !== about.count) { // a new number of pictures: a film opens on its middle
         this.fresh = about.count;
-        this.selected = this.props.view === "film" && !this.isGrid ? about.count >> 1 : 0;
+        this.selected = this.isGrid ? 0 : this.places >> 1;
       }
+      this.selected = clamp(this.selected, 0, this.places - 1);
       this.element.firstElementChild.classList.toggle("lp-is-grid", this.isGrid);
-      this.scrub.max = about.count - 1;
+      this.scrub.max = this.places - 1;
       this.scrub.value = this.selected;
       this.draw();
       this.describe();
     }
 
-    get isGrid() { return this.props.view !== "film" || (this.about && this.about.count > this.about.columns); }
+    get isGrid() { return this.props.view !== "film" || (this.about && this.about.count > this.about.columns * this.about.group); }
+    get places() { return this.isGrid || this.about.group === 1 ? this.about.count : this.about.columns; } // what can be selected
+    get frame() { return [...Array(this.about.group).keys()].map((row) => this.selected + row * this.about.columns); } // a film's pictures at once
 
     // As many columns as make the pictures largest; a square of four ends keeps its own.
     columns(width, height) {
       const { size, count, columns } = this.about;
-      if (!this.isGrid) return 1;
-      if (this.props.view !== "grid") return columns;
-      const factor = (across) => whole(across, Math.ceil(count / across), width, height, size);
+      if (!this.isGrid) return this.about.group;
+      if (this.props.view === "film" || this.props.view === "map") return columns;
+      const factor = (across) => whole(across, Math.ceil(count / across), width, height, size, this.name);
       return [...Array(count).keys()].reduce((best, index) => (factor(index + 1) > factor(best) ? index + 1 : best), columns);
     }
 
     draw() {
       if (!this.bitmap) return;
       const { size, count } = this.about, stage = $(this.element, ".lp-stage");
-      const cells = this.isGrid ? [...Array(count).keys()] : [this.selected];
+      const cells = this.isGrid ? [...Array(count).keys()] : this.frame;
       this.across = this.columns(stage.clientWidth, stage.clientHeight);
       const down = Math.ceil(cells.length / this.across);
       this.cell = this.paint(this.canvas, cells, this.across, down, stage.clientWidth, stage.clientHeight, size);
       if (!this.isGrid) {
-        const factor = Math.max(1, Math.min(3, Math.floor($(this.element, ".lp-strip").clientWidth / (count * (size + 2)))));
-        this.stripCellWidth = this.paint(this.strip, [...Array(count).keys()], count, 1, count * (size * factor + 2), size * factor, size);
+        const { places } = this, rows = count / places;
+        const factor = Math.max(1, Math.min(3 - (rows > 1), Math.floor($(this.element, ".lp-strip").clientWidth / (places * (size + 2)))));
+        this.stripCellWidth = this.paint(this.strip, [...Array(count).keys()], places, rows, places * (size * factor + 2), rows * (size * factor + 2), size);
       }
     }
 
     paint(canvas, cells, across, down, width, height, size) {
-      const ratio = devicePixelRatio || 1, cell = size * whole(across, down, width, height, size), space = cells.length > 1 ? Math.round(GAP * ratio) : 0;
+      const named = canvas === this.canvas ? this.name : 0, ratio = devicePixelRatio || 1;
+      const cell = size * whole(across, down, width, height, size, named), space = cells.length > 1 ? Math.round(GAP * ratio) : 0, pitch = cell + space + Math.round(named * ratio);
       canvas.width = across * cell + space * (across - 1);
-      canvas.height = down * cell + space * (down - 1);
+      canvas.height = down * pitch - space;
       canvas.style.width = `${canvas.width / ratio}px`;
       canvas.style.height = `${canvas.height / ratio}px`;
       const context = canvas.getContext("2d");
       context.imageSmoothingEnabled = false;
       cells.forEach((index, place) => {
-        const x = (place % across) * (cell + space), y = Math.floor(place / across) * (cell + space);
+        const x = (place % across) * (cell + space), y = Math.floor(place / across) * pitch;
         context.drawImage(this.bitmap, (index % this.about.columns) * size, Math.floor(index / this.about.columns) * size, size, size, x, y, cell, cell);
-        if (index === this.selected && cells.length > 1 && (canvas === this.strip || this.touched)) {
+        if (named) this.write(context, this.about.labels[index] || "", x + cell / 2, y + cell + 15 * ratio, cell - 4 * ratio, ratio);
+        if (index % this.places === this.selected && cells.length > 1 && (canvas === this.strip || (this.touched && this.isGrid))) {
           context.strokeStyle = "#fff"; context.lineWidth = 4 * ratio; context.strokeRect(x + ratio, y + ratio, cell - 2 * ratio, cell - 2 * ratio);
           context.strokeStyle = getComputedStyle(this.element).getPropertyValue("--lp-accent"); context.lineWidth = 2 * ratio; context.strokeRect(x + ratio, y + ratio, cell - 2 * ratio, cell - 2 * ratio);
         }
       });
+      if (canvas === this.canvas) this.pitch = pitch / ratio;
       return (cell + space) / ratio;
     }
 
+    get name() { return this.about.named ? NAME : 0; }
+    write(context, text, x, y, width, ratio) { // a name below its picture, cut to fit
+      context.font = `${12 * ratio}px system-ui, sans-serif`;
+      context.textAlign = "center";
+      context.fillStyle = "#d4d4d8";
+      let shown = text;
+      while (shown.length > 2 && context.measureText(shown).width > width) shown = `${shown.slice(0, -2)}…`;
+      context.fillText(shown, x, y);
+    }
+
     describe() {
-      const { labels, count, facts, ms } = this.about;
+      const { labels, count, facts, ms, named, says } = this.about;
       const label = labels[this.selected] || "";
-      const words = this.isGrid && !this.touched ? [`${count} picture${count > 1 ? "s" : ""}`] : [`${label}`];
+      const words = this.isGrid && !this.touched ? (named ? [] : [`${count} picture${count > 1 ? "s" : ""}`]) : [`${label}`];
+      $(this.element, ".lp-answer").textContent = says;
       this.caption.classList.remove("lp-error");
       this.caption.textContent = [...words, ...facts, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`].join("  ·  ");
-      this.canvas.setAttribute("aria-label", `${this.props.title}: ${this.isGrid ? `${count} pictures, ${label} selected` : label}`);
+      const shown = named ? (this.isGrid ? labels : this.frame.map((index) => labels[index])).join(", ") : label;
+      this.canvas.setAttribute("aria-label", `${this.props.title}: ${this.isGrid && !named ? `${count} pictures, ${label} selected` : shown}`);
       this.scrub.setAttribute("aria-valuetext", label);
     }
 
     select(index) {
       if (!this.about) return;
-      this.selected = clamp(index, 0, this.about.count - 1);
+      this.selected = clamp(index, 0, this.places - 1);
       this.touched = true;
       this.scrub.value = this.selected;
       this.draw();
@@ -226,7 +245,7 @@
     cellAt(event) {
       if (!this.about || !this.isGrid) return -1;
       const box = this.canvas.getBoundingClientRect();
-      const column = Math.floor((event.clientX - box.left) / this.cell), row = Math.floor((event.clientY - box.top) / this.cell);
+      const column = Math.floor((event.clientX - box.left) / this.cell), row = Math.floor((event.clientY - box.top) / this.pitch);
       return clamp(column, 0, this.across - 1) + Math.max(0, row) * this.across;
     }
     stripCell(event) { return Math.floor((event.clientX - this.strip.getBoundingClientRect().left) / this.stripCellWidth); }
@@ -243,14 +262,14 @@
       const button = $(this.element, ".lp-play"), stop = () => { clearInterval(this.playing); this.playing = null; button.textContent = "▶ Play"; };
       if (this.playing) return stop();
       let direction = 1;
-      if (this.selected === this.about.count - 1) this.select(0);
+      if (this.selected === this.places - 1) this.select(0);
       if (calm()) return say("Motion is switched off on this device; use the scrubber.");
       button.textContent = "■ Pause";
       this.playing = setInterval(() => {
         if (!this.visible) return stop();
-        if (this.selected + direction < 0 || this.selected + direction >= this.about.count) direction = -direction;
+        if (this.selected + direction < 0 || this.selected + direction >= this.places) direction = -direction;
         this.select(this.selected + direction);
-      }, Math.max(40, 2400 / this.about.count));
+      }, Math.max(40, 2400 / this.places));
     }
 
     // -- taking it away ---------------------------------------------------------------------------------------------
