@@ -116,7 +116,8 @@ def _train_all(options: argparse.Namespace) -> None:
     passed += ["--data", str(options.data)] if options.data else []
     passed += [flag for flag in ("--bf16", "--further", "--restart") if getattr(options, flag.lstrip("-"))]
     shares = {card: recipe.share for card, recipe in RECIPES.items()}
-    Zoo(options.minutes, options.jobs or (os.cpu_count() or 1 if on_cpu else 4), shares, passed, options.runs).run()
+    last = [card for card, recipe in RECIPES.items() if recipe.begins_with and not options.further]
+    Zoo(options.minutes, options.jobs or (os.cpu_count() or 1 if on_cpu else 4), shares, passed, options.runs, last).run()
 
 
 def _named(options: argparse.Namespace) -> str:

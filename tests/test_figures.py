@@ -24,7 +24,7 @@ from playground.training.measures import from_levels
 FEW = 100
 TOLERANCE = 4.5
 """Standard errors of a mean over `FEW` pictures: beyond by chance once in 150,000."""
-CARDS = [card.id for card in bundled_cards().values() if card.family in FAMILIES]
+CARDS = [card.id for card in bundled_cards().values() if card.family in FAMILIES and card.files]
 
 
 @cache

@@ -34,6 +34,7 @@ from playground.training import trainer as trainer_module
 from playground.training.data import FASHION_CLASSES, Split
 from playground.training.pictures import write_shelf
 from playground.training.recipes.classifier import ClassifierRecipe, accuracy_on
+from playground.training.recipes.gan import GANRecipe
 from playground.training.recipes.vae import VAERecipe
 from playground.training.run import SHELF, TrainingRun
 from playground.training.trainer import Budget, Trainer, read_log
@@ -534,6 +535,34 @@ def test_further_training_begins_with_the_weights_and_says_so(tmp_path: Path, we
     monkeypatch.setitem(run_module.RECIPES, card, lambda: other)
     with pytest.raises(TrainingError, match="do not fit its recipe"):
         run_of(card, tmp_path, further=True).run()
+
+
+def test_a_card_may_begin_with_the_weights_of_another(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
+    card = CLASSIFIER_RECIPE.card
+    first = load_file(run_of(card, tmp_path).run() / "model.safetensors")
+
+    class Later(ClassifierRecipe):
+        begins_with = card
+
+    later = Later(**vars(CLASSIFIER_RECIPE))
+    monkeypatch.setitem(run_module.RECIPES, card, lambda: later)
+    folder = run_of(card, tmp_path, restart=True, steps=1, learning_rate=1e-9).run()
+    after = load_file(folder / "model.safetensors")
+    moved = [name for name in first if "running" not in name and first[name].is_floating_point()]
+    assert all(torch.allclose(first[name].float(), after[name].float(), atol=1e-3) for name in moved)
+    assert json.loads((folder / "config.json").read_text())["training"]["earlier"]["steps"] == 3
+
+
+def test_older_weights_without_a_neutral_part_go_on(tmp_path: Path):
+    recipe = GANRecipe()
+    start = {name: value for name, value in recipe.network().state_dict().items() if not name.endswith("gain") or "attention" in name}
+    trainer = Trainer(recipe, toy(8), tmp_path, budget=Budget(steps=1), start=start)
+    gains = [value for name, value in trainer.network.state_dict().items() if "freckles" in name]
+    assert len(gains) == 4 and not any(gain.any() for gain in gains)
+    assert all(torch.equal(trainer.network.state_dict()[name], value) for name, value in start.items())
+    short = {name: value for name, value in start.items() if "paint" not in name}
+    with pytest.raises(TrainingError, match="do not fit its recipe"):
+        Trainer(recipe, toy(8), tmp_path, budget=Budget(steps=1), start=short)
 
 
 def test_the_shelf_of_a_data_set_is_its_first_test_pictures(tmp_path: Path):

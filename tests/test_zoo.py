@@ -32,6 +32,16 @@ def test_the_classifier_comes_first_and_alone(tmp_path: Path):
     assert sorted(card for lane in others for card, _ in lane) == sorted(set(SHARES) - {FIRST})
 
 
+def test_cards_that_begin_with_others_come_last(tmp_path: Path):
+    stages = list(Zoo(30, 2, SHARES, [], tmp_path, last=["b-fashion-28"]).stages())
+    assert [[card for lane in stage for card, _ in lane] for stage in stages] == [
+        [FIRST],
+        ["a-fashion-28", "c-fashion-28", "d-fashion-28"],
+        ["b-fashion-28"],
+    ]
+    assert sum(max(sum(minutes for _, minutes in lane) for lane in stage) for stage in stages) == pytest.approx(30)
+
+
 @given(st.dictionaries(st.sampled_from([f"{letter}-x-1" for letter in "abcdefgh"]), st.floats(0.1, 9), min_size=1), st.integers(1, 6))
 def test_every_lane_fills_the_budget(shares: dict[str, float], jobs: int):
     stages = list(Zoo(30, jobs, {FIRST: 1.0, **shares}, [], Path("runs")).stages())
@@ -50,6 +60,7 @@ def test_a_larger_share_gets_more_minutes(tmp_path: Path):
 def test_every_recipe_has_a_share_and_a_card():
     assert all(recipe.share > 0 for recipe in RECIPES.values())
     assert set(RECIPES) <= set(bundled_cards())
+    assert all(recipe.begins_with in ("", *RECIPES) for recipe in RECIPES.values())
 
 
 def test_a_failure_is_named_and_does_not_stop_the_others(

@@ -1,10 +1,10 @@
-"""`python -m playground train --all`: every card within one budget, several at a time, the classifier first."""
+"""`python -m playground train --all`: every card within one budget, several at a time, the classifier first, those that begin with others last."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ FIRST = "classifier-fashion-28"
 class Zoo:
     """`minutes` of wall clock for all cards of `shares` (card → its share of the work), `jobs` processes at a time.
 
-    `options` go to each card's own `train` command; what it prints goes to `runs/<card>/train.log`.
+    `last` are the cards that begin with the weights of another, and so come after all others. `options` go to each card's own `train` command; what it prints goes to `runs/<card>/train.log`.
     """
 
     minutes: float
@@ -27,6 +27,7 @@ class Zoo:
     shares: Mapping[str, float]
     options: Sequence[str]
     runs: Path
+    last: Collection[str] = ()
 
     def run(self) -> None:
         """Trains. One card's failure does not stop the others; raises `TrainingError` naming those that failed."""
@@ -38,16 +39,14 @@ class Zoo:
             raise TrainingError(f"Not trained: {', '.join(failed)}.", f"{self.runs}/CARD/train.log says why; the others are done.")
 
     def stages(self) -> Iterator[list[list[tuple[str, float]]]]:
-        """Lanes of (card, minutes), run side by side: the classifier's stage, then that of all others, longest first."""
-        first = {card: share for card, share in self.shares.items() if card == FIRST}
-        others = {card: share for card, share in self.shares.items() if card != FIRST}
-        lanes = _lanes(others, self.jobs)
-        longest = max((sum(share for _, share in lane) for lane in lanes), default=0.0)
-        total = sum(first.values()) + longest
-        if first:
-            yield [[(card, self.minutes * share / total) for card, share in first.items()]]
-        rest = self.minutes * longest / total
-        yield [[(card, rest * share / sum(each for _, each in lane)) for card, share in lane] for lane in lanes]
+        """Lanes of (card, minutes), run side by side: the classifier's stage, that of most cards, and that of the last."""
+        stage_of = {card: 0 if card == FIRST else 2 if card in self.last else 1 for card in self.shares}
+        groups = [{card: share for card, share in self.shares.items() if stage_of[card] == stage} for stage in range(3)]
+        stages = [_lanes(group, self.jobs) for group in groups if group]
+        longest = [max(sum(share for _, share in lane) for lane in lanes) for lanes in stages]
+        for lanes, share in zip(stages, longest, strict=True):
+            minutes = self.minutes * share / sum(longest)
+            yield [[(card, minutes * own / sum(each for _, each in lane)) for card, own in lane] for lane in lanes]
 
     def _train_lane(self, lane: Sequence[tuple[str, float]]) -> list[str]:
         return [card for card, minutes in lane if not self._train(card, minutes)]
