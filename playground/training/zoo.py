@@ -1,4 +1,7 @@
-"""`python -m playground train --all`: every card within one budget, several at a time, the classifier first, those that begin with others last."""
+"""`python -m playground train --all`: every card within one budget, several at a time.
+
+The classifier is first, because others label pictures with it; those that begin with the weights of others are last.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ FIRST = "classifier-fashion-28"
 class Zoo:
     """`minutes` of wall clock for all cards of `shares` (card → its share of the work), `jobs` processes at a time.
 
-    `last` are the cards that begin with the weights of another, and so come after all others. `options` go to each card's own `train` command; what it prints goes to `runs/<card>/train.log`.
+    `last` are the cards that begin with the weights of another, and so come after all others. `options` go to each card's own
+    `train` command; what it prints goes to `runs/<card>/train.log`.
     """
 
     minutes: float
