@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from playground.metrics import frechet_distance, kernel_distance, manifold_scores, psnr_db, ssim
+from playground.metrics import frechet_distance, kernel_distance, manifold_scores, psnr_db, sharpness, ssim
 
 
 def normal(count: int, dims: int, seed: int) -> Tensor:
@@ -148,3 +149,16 @@ def test_pictures_of_one_kind_are_precise_but_cover_little():
     assert scores["precision"] > 0.95
     assert scores["coverage"] < 0.55
     assert scores["recall"] < 0.55
+
+
+def test_sharpness_is_the_mean_squared_laplacian():
+    x = torch.rand(3, 1, 9, 7) * 2 - 1
+    padded = np.pad(x[:, 0].numpy(), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    expected = [
+        np.mean([(padded[n, i - 1, j] + padded[n, i + 1, j] + padded[n, i, j - 1] + padded[n, i, j + 1] - 4 * padded[n, i, j]) ** 2
+                 for i in range(1, 10) for j in range(1, 8)])
+        for n in range(3)
+    ]  # fmt: skip
+    assert sharpness(x).numpy() == pytest.approx(expected, rel=1e-5)
+    soft = torch.nn.functional.avg_pool2d(x, 3, 1, 1)
+    assert (sharpness(soft) < sharpness(x)).all() and sharpness(torch.ones(1, 1, 8, 8)).item() == 0

@@ -72,6 +72,12 @@ class Yardstick:
         """The Fréchet distance between test and training pictures."""
         return metrics.frechet_distance(self.real, self.features(x for _, x in chunks(self.train, self.num_tested, "train features")))
 
+    @cached_property
+    def sharpness(self) -> float:
+        """The mean squared Laplacian of the test pictures."""
+        parts = [metrics.sharpness(x) for _, x in chunks(self.test, self.num_tested, "test edges")]
+        return torch.cat(parts).mean().item()
+
     def features(self, parts: Iterator[Tensor]) -> Tensor:
         """Features (N, D) of pictures (B, C, H, W) in [-1, 1], part by part."""
         return torch.cat([self.classifier.features(x.cpu()) for x in parts])
@@ -127,15 +133,16 @@ class Evaluation:
         return {name: self._mean(bits_per_dim(-torch.cat(parts).double(), self._dims))}
 
     def bounds(self, model: HasPosterior) -> dict[str, Figure]:
-        """The evidence bound with one draw of z a picture, and the tighter one with 64."""
-        rates = [sum(model.evidence(x, self._noise(start, len(x)))) for start, x in self._tested(self.yardstick.num_tested, "elbo")]
-        elbo = bits_per_dim(torch.cat([torch.as_tensor(rate) for rate in rates]).cpu().double(), self._dims)
+        """The evidence bound with one draw of z a picture, its two parts, and the tighter one with 64."""
+        parts = [model.evidence(x, self._noise(start, len(x))) for start, x in self._tested(self.yardstick.num_tested, "elbo")]
+        distortion, rate = (torch.cat(part).cpu().double() for part in zip(*parts, strict=True))
+        split = {"distortion_nats": self._mean(distortion), "rate_nats": self._mean(rate)}
 
         def weighted(x: Tensor, noise: Noise) -> Tensor:
             return torch.logsumexp(model.log_weights(x, noise, IWAE_DRAWS).double(), dim=0) - math.log(IWAE_DRAWS)
 
         tighter = self.bits(f"iwae_{IWAE_DRAWS}_bits_per_dim", weighted, min(IWAE_PICTURES, self.yardstick.num_tested))
-        return {"elbo_bits_per_dim": self._mean(elbo), **tighter}
+        return {"elbo_bits_per_dim": self._mean(bits_per_dim(distortion + rate, self._dims)), **split, **tighter}
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 
@@ -161,7 +168,8 @@ class Evaluation:
     def generation(self) -> dict[str, Figure]:
         """Distances between generated and test pictures in the classifier's features, beside those of training pictures."""
         yardstick, count = self.yardstick, self.yardstick.num_samples
-        fake = yardstick.features(self._generated())
+        edges: list[Tensor] = []
+        fake = yardstick.features(self._generated(edges))
         self.class_share = yardstick.class_share(fake)
         shares = torch.tensor([*self.class_share.values()])
         found = {
@@ -169,16 +177,19 @@ class Evaluation:
             "classifier_fd_floor": yardstick.floor,
             "classifier_kid": metrics.kernel_distance(yardstick.real, fake),
             **metrics.manifold_scores(yardstick.real, fake),
+            "sharpness_ratio": torch.cat(edges).mean().item() / yardstick.sharpness,
             "smallest_class_share": shares.min().item(),
             "class_imbalance_nats": math.log(len(shares)) - torch.special.entr(shares).sum().item(),
         }
         return {name: Figure(value, count) for name, value in found.items()}
 
-    def _generated(self) -> Iterator[Tensor]:
-        """Pictures of seed, seed + 1, …, as 8-bit levels, because the real ones are."""
+    def _generated(self, edges: list[Tensor]) -> Iterator[Tensor]:
+        """Pictures of seed, seed + 1, …, as 8-bit levels, because the real ones are; how sharp they are goes into `edges`."""
         for start in tqdm(range(0, self.yardstick.num_samples, CHUNK), desc="generating", leave=False):
             noise = self._noise(start, min(CHUNK, self.yardstick.num_samples - start))
-            yield from_uint8(to_uint8(self._decode(self.model.draw(self.params, noise), list(noise.seeds))))
+            x = from_uint8(to_uint8(self._decode(self.model.draw(self.params, noise), list(noise.seeds))))
+            edges.append(metrics.sharpness(x))
+            yield x
 
     # -- cost -------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from playground.families import Model
 from playground.training.report import REPORT
 
 MEANING = {
+    "distortion_nats": "distortion of the bound, −E log p(x | z), nats",
+    "rate_nats": "rate of the bound, KL(q(z | x) ‖ N(0, I)), nats",
     "elbo_bits_per_dim": "−ELBO of 8-bit pixels at native 28×28, discretised likelihood, bits/dim (lower is better)",
     "bits_per_dim": "−log₂ p(x) per pixel, (255x + u)/256 dequantisation, bits/dim (lower is better)",
     "iwae_64_bits_per_dim": "importance-weighted bound with 64 draws of the latent a picture, bits/dim (lower is better)",
@@ -28,6 +30,7 @@ MEANING = {
     "recall": "recall",
     "density": "density",
     "coverage": "coverage",
+    "sharpness_ratio": "mean squared Laplacian of generated pictures over that of test pictures (1 is as sharp as real)",
     "smallest_class_share": "share of the rarest class among generated pictures, by the classifier",
     "class_imbalance_nats": "KL from even shares of the classes, nats",
     "parameters": "parameters",
