@@ -124,11 +124,17 @@ class _Visit:
     def shelf_of(self, card: str) -> Shelf:
         return self.engine.shelf_of(card)
 
+    def training_shelf_of(self, card: str) -> Shelf:
+        return self.engine.training_shelf_of(card)
+
     def classifier_of(self, card: str) -> Classifier:
         return self.engine.classifier_of(card)
 
     def measured(self, card: str) -> Mapping[str, Any]:
         return self.engine.measured(card)
+
+    def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
+        return self.engine.swept(card)
 
     @contextmanager
     def lend(self, card: str, knobs: Mapping[str, Any]) -> Iterator[Bench]:
@@ -191,14 +197,15 @@ class Engine:
 
     def shelf(self, dataset: str) -> Shelf:
         """The test pictures that belong to a data set. Raises `BadWeights` when their folder is missing or damaged."""
-        with self._lock:
-            if dataset not in self._shelves:
-                self._shelves[dataset] = Shelf.load(self._folder(find_card(self._cards, f"pictures-{dataset}")))
-            return self._shelves[dataset]
+        return self._read_shelf(f"pictures-{dataset}")
 
     def shelf_of(self, card: str) -> Shelf:
         """The test pictures that belong to a card."""
         return self.shelf(find_card(self._cards, card).dataset)
+
+    def training_shelf_of(self, card: str) -> Shelf:
+        """Training pictures of a card's data set, a part of them all. Raises `UnknownCard` or `BadWeights`."""
+        return self._read_shelf(f"training-{find_card(self._cards, card).dataset}")
 
     def siblings(self, card: str) -> Mapping[str, Card]:
         """The generative cards with weights on the same data set as `card`, in the order of the manifest."""
@@ -215,7 +222,14 @@ class Engine:
 
     def measured(self, card: str) -> Mapping[str, Any]:
         """What `evaluate` wrote of a card; empty when there is nothing."""
-        file = self._folder(find_card(self._cards, card)) / "metrics.json"
+        return self._written(card, "metrics.json")
+
+    def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
+        """What `evaluate --sweep` wrote of a card: knob to rows, by rising value; empty when there is nothing."""
+        return self._written(card, "sweeps.json")
+
+    def _written(self, card: str, name: str) -> Mapping[str, Any]:
+        file = self._folder(find_card(self._cards, card)) / name
         return json.loads(file.read_text()) if file.exists() else {}
 
     def look_up(self, request: Request, recipe: Latent) -> Pictures:
@@ -237,6 +251,12 @@ class Engine:
         """How many requests are running now."""
         with self._lock:
             return sum(seat.users for seat in self._seats.values())
+
+    def _read_shelf(self, name: str) -> Shelf:
+        with self._lock:
+            if name not in self._shelves:
+                self._shelves[name] = Shelf.load(self._folder(find_card(self._cards, name)))
+            return self._shelves[name]
 
     def _bench(self, seat: _Seat, request: Request, visit: _Visit) -> Bench:
         return Bench(request.card, seat.model, request.params, visit, seat.memory)

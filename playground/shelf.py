@@ -1,4 +1,4 @@
-"""The shelf: a few thousand real test pictures that every card of a data set shares, to reconstruct, walk between, and map."""
+"""The shelf: a few thousand real pictures that every card of a data set shares, to reconstruct, walk between, map, and compare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = 50
 
 @dataclass(frozen=True)
 class Shelf:
-    """Test pictures (N, H, W, C) uint8, their classes (N,), and the names of the classes."""
+    """Pictures (N, H, W, C) uint8 of one split, their classes (N,), and the names of the classes."""
 
     pictures: Pictures
     labels: NDArray[np.int64]
@@ -36,7 +36,7 @@ class Shelf:
             classes = tuple(words["classes"])
         except (OSError, ValueError, KeyError, TypeError, SyntaxError, ArithmeticError) as error:  # Pillow's SyntaxError: a damaged chunk
             remedy = "Restore the folder: git checkout -- weights."
-            raise BadWeights(f"The test pictures in {folder} cannot be used: {error}.", remedy) from error
+            raise BadWeights(f"The pictures in {folder} cannot be used: {error}.", remedy) from error
         return cls(pictures, labels, classes)
 
     def save(self, folder: Path, **words: str) -> None:

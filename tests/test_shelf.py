@@ -85,7 +85,7 @@ def test_the_tiny_shelf_is_the_same_each_time():
 def assert_refused(folder: Path) -> str:
     with pytest.raises(BadWeights) as caught:
         Shelf.load(folder)
-    assert str(caught.value).startswith(f"The test pictures in {folder} cannot be used: ")
+    assert str(caught.value).startswith(f"The pictures in {folder} cannot be used: ")
     assert caught.value.remedy == "Restore the folder: git checkout -- weights."
     return str(caught.value)
 

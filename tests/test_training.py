@@ -28,15 +28,16 @@ from playground.families.vae import VAE
 from playground.latent import Noise
 from playground.nets.classifier import ClassifierConfig
 from playground.nets.vae import VAEConfig
+from playground.settings import Settings
 from playground.shelf import Shelf
 from playground.training import run as run_module
 from playground.training import trainer as trainer_module
 from playground.training.data import FASHION_CLASSES, Split
-from playground.training.pictures import write_shelf
+from playground.training.pictures import BUNDLES
 from playground.training.recipes.classifier import ClassifierRecipe, accuracy_on
 from playground.training.recipes.gan import GANRecipe
 from playground.training.recipes.vae import VAERecipe
-from playground.training.run import SHELF, TrainingRun
+from playground.training.run import TrainingRun
 from playground.training.trainer import Budget, Trainer, read_log
 
 STEPS = 24  # one epoch of 16 steps and half of the next
@@ -467,14 +468,15 @@ def test_a_run_writes_card_shelf_and_hashes(tmp_path: Path, pictures: Split, mon
     card = "classifier-fashion-28"
     manifest = tmp_path / "weights" / "models.toml"
     manifest.parent.mkdir()
-    entries = {card: "classifier", SHELF: "pictures"}
+    entries = {card: "classifier"} | dict.fromkeys(BUNDLES, "pictures")
     manifest.write_text("\n".join(f'[{name}]\nfamily = "{family}"\ntitle = "Toy"\n' for name, family in entries.items()))
     folder = run_of(card, tmp_path).run()
     assert folder == tmp_path / "weights" / card
     cards = bundled_cards(tmp_path / "weights")
     assert set(cards[card].files) == {"config.json", "model.safetensors"}
     assert hub.resolve(cards[card], weights_dir=tmp_path / "weights", allow_hub=False) == folder  # the hashes fit
-    assert np.array_equal(Shelf.load(tmp_path / "weights" / SHELF).pictures[..., 0], test.pictures[:, 0].numpy())
+    assert np.array_equal(Shelf.load(tmp_path / "weights" / "pictures-fashion-28").pictures[..., 0], test.pictures[:, 0].numpy())
+    assert np.array_equal(Shelf.load(tmp_path / "weights" / "training-fashion-28").pictures[..., 0], pictures.pictures[:, 0].numpy())
     facts = json.loads((folder / "config.json").read_text())["training"]
     assert facts["command"] == f"python -m playground train {card} --steps 3 --seed 0 --device cpu"
     assert (facts["steps"], facts["pictures_seen"]) == (3, 48)
@@ -493,7 +495,7 @@ def weights(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(run_module.RECIPES, CLASSIFIER_RECIPE.card, lambda: CLASSIFIER_RECIPE)
     folder = tmp_path / "weights"
     folder.mkdir()
-    entries = (f'[{name}]\nfamily = "toy"\ntitle = "Toy"\n' for name in (CLASSIFIER_RECIPE.card, SHELF))
+    entries = (f'[{name}]\nfamily = "toy"\ntitle = "Toy"\n' for name in (CLASSIFIER_RECIPE.card, *BUNDLES))
     (folder / "models.toml").write_text("".join(entries))
     return folder
 
@@ -512,7 +514,7 @@ def test_a_disk_that_fills_up_during_the_export_leaves_the_card_as_it_was(tmp_pa
     with pytest.raises(TrainingError, match=r"could not be written .*No space left.*Free some disk space"):
         run_of(card, tmp_path, steps=4).run()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert {path.name for path in weights.iterdir()} <= {card, SHELF, "models.toml", "models.lock"}
+    assert {path.name for path in weights.iterdir()} <= {card, *BUNDLES, "models.toml", "models.lock"}
 
 
 def test_further_training_begins_with_the_weights_and_says_so(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
@@ -565,13 +567,30 @@ def test_older_weights_without_a_neutral_part_go_on(tmp_path: Path):
         Trainer(recipe, toy(8), tmp_path, budget=Budget(steps=1), start=short)
 
 
-def test_the_shelf_of_a_data_set_is_its_first_test_pictures(tmp_path: Path):
-    test = toy(60, seed=3)
-    write_shelf(test, tmp_path)
+@pytest.mark.parametrize("name", BUNDLES)
+def test_bundled_pictures_are_the_first_of_their_split(tmp_path: Path, name: str):
+    split = toy(60, seed=3)
+    BUNDLES[name].write(split, tmp_path)
     shelf = Shelf.load(tmp_path)
     assert shelf.classes == FASHION_CLASSES
-    assert shelf.labels.tolist() == test.labels.tolist()
-    assert np.array_equal(shelf.picture(37)[..., 0], test.pictures[37, 0].numpy())
+    assert shelf.labels.tolist() == split.labels.tolist()
+    assert np.array_equal(shelf.picture(37)[..., 0], split.pictures[37, 0].numpy())
+    few = dataclasses.replace(BUNDLES[name], count=7)
+    few.write(split, tmp_path)
+    assert np.array_equal(Shelf.load(tmp_path).pictures, shelf.pictures[:7])
+    bundled = Settings().weights_dir / name
+    BUNDLES[name].write(split, tmp_path)
+    assert (tmp_path / "README.md").read_text() == (bundled / "README.md").read_text()
+    assert json.loads((tmp_path / "pictures.json").read_text())["source"] == json.loads((bundled / "pictures.json").read_text())["source"]
+
+
+def test_bundled_pictures_are_written_without_training(tmp_path: Path, weights: Path, pictures: Split):
+    folder = run_of("training-fashion-28", tmp_path).run()
+    assert {path.name for path in weights.iterdir()} <= {folder.name, "models.toml", "models.lock"}
+    card = bundled_cards(weights)[folder.name]
+    assert set(card.files) == {"pictures.json", "pictures.png"}
+    assert hub.resolve(card, weights_dir=weights, allow_hub=False) == folder
+    assert np.array_equal(Shelf.load(folder).pictures[..., 0], pictures.pictures[:, 0].numpy())
 
 
 def test_a_run_takes_the_recipe_of_its_card(tmp_path: Path):

@@ -40,10 +40,16 @@ class TinyEngine(Engine):
     def shelf(self, dataset: str) -> Shelf:
         return Shelf.tiny()
 
+    def training_shelf_of(self, card: str) -> Shelf:
+        return Shelf.tiny(count=30)
+
     def classifier_of(self, card: str) -> Classifier:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(5)
             return Classifier(ClassifierConfig(num_classes=3, width=8, feature_dim=16)).eval().requires_grad_(False)
 
     def measured(self, card: str) -> Mapping[str, Any]:
+        return {}
+
+    def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
         return {}

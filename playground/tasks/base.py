@@ -15,7 +15,20 @@ from torch import Tensor
 
 from playground.cards import Card
 from playground.errors import BadRequest, NotCapable
-from playground.families.base import Encodes, HasCritic, HasLikelihood, HasMap, HasODE, HasPosterior, Model
+from playground.families.base import (
+    FAMILIES,
+    Compresses,
+    Denoises,
+    Encodes,
+    HasCritic,
+    HasLikelihood,
+    HasMap,
+    HasODE,
+    HasPosterior,
+    LacksPrior,
+    Model,
+    Squeezes,
+)
 from playground.images import Pictures, from_uint8, to_uint8, unpack
 from playground.knobs import Knobs, KnobSpec, Stage
 from playground.latent import Latent, Mix, Noise, Term, mix
@@ -25,6 +38,10 @@ from playground.shelf import Shelf
 CAPABILITY_WORDS: dict[type, str] = {
     Encodes: "turn a picture into a latent",
     HasPosterior: "say how sure it is of a latent",
+    Squeezes: "squeeze a picture through a code",
+    Compresses: "cut its code at any length",
+    Denoises: "take noise out of pictures",
+    LacksPrior: "show holes between its codes, because it knows where they lie",
     HasLikelihood: "say how likely a picture is",
     HasODE: "follow a picture along its path",
     HasCritic: "say how real a picture looks to its critic",
@@ -53,7 +70,11 @@ class Sheet:
     named: bool = False
     """Whether a page writes each label under its picture: for sheets whose pictures are of different kinds."""
     group: int = 1
-    """In a film: how many rows, one below the other, make up a frame; frame i is the pictures of column i."""
+    """In a film: how many rows, one below the other, make up a frame; frame i is the pictures of column i.
+
+    In a grid a page keeps the columns as they are when there is more than one, and where pictures are named, the first label of a
+    row is written below the whole row.
+    """
 
 
 class Task(Knobs, abc.ABC):
@@ -87,17 +108,19 @@ class Task(Knobs, abc.ABC):
     @classmethod
     def missing(cls, family: type[Model] | Model) -> str | None:
         """What a family lacks for this task, in words; None when it can do it."""
-        for need in cls.needs:
-            methods = [name for name in vars(need) if not name.startswith("_") and callable(getattr(need, name))]
-            if not all(hasattr(family, name) for name in methods):
-                return CAPABILITY_WORDS[need]
-        return None
+        return next((words for need in cls.needs if (words := lacks(family, need)) is not None), None)
 
     @classmethod
     def check(cls, family: type[Model] | Model) -> None:
         """Raises `NotCapable` when the family cannot do this task."""
         if (lack := cls.missing(family)) is not None:
             raise NotCapable(f"{family.title} cannot {lack}, so it has no {cls.title}.", "Choose another task or another family.")
+
+
+def lacks(family: type[Model] | Model, capability: type) -> str | None:
+    """What a family without that capability cannot do, in words; None when it has it."""
+    methods = [name for name in vars(capability) if not name.startswith("_") and callable(getattr(capability, name))]
+    return None if all(hasattr(family, name) for name in methods) else CAPABILITY_WORDS[capability]
 
 
 TASKS: dict[str, type[Task]] = {}
@@ -135,12 +158,20 @@ class House(Protocol):
         """The test pictures of its data set."""
         ...
 
+    def training_shelf_of(self, card: str) -> Shelf:
+        """Some of the training pictures of its data set."""
+        ...
+
     def classifier_of(self, card: str) -> Classifier:
         """The classifier of its data set, on the CPU."""
         ...
 
     def measured(self, card: str) -> Mapping[str, Any]:
         """The figures in its `metrics.json`; empty when there are none."""
+        ...
+
+    def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
+        """What its `sweeps.json` holds: by knob, one row of figures for each measured value; empty when there is nothing."""
         ...
 
     def lend(self, card: str, knobs: Mapping[str, Any]) -> AbstractContextManager[Bench]:
@@ -165,6 +196,11 @@ class Bench:
         """The test pictures of the card's data set; read when first asked for."""
         return self.house.shelf_of(self.card)
 
+    @property
+    def training_shelf(self) -> Shelf:
+        """Training pictures of the card's data set, the first of them all; read when first asked for."""
+        return self.house.training_shelf_of(self.card)
+
     @functools.cached_property
     def classifier(self) -> Classifier:
         """Tells classes apart; its features are what pictures are compared by."""
@@ -173,6 +209,11 @@ class Bench:
     def siblings(self) -> Mapping[str, Card]:
         """All generative cards of the data set, this one among them."""
         return self.house.siblings(self.card)
+
+    def able_siblings(self, capability: type) -> Mapping[str, Card]:
+        """Those of them whose family can do that."""
+        families = {name: family for name, family in FAMILIES.items() if lacks(family, capability) is None}
+        return {name: card for name, card in self.siblings().items() if card.family in families}
 
     def other(self, card: str, **knobs: Any) -> AbstractContextManager[Bench]:
         """Another card at work, at its own defaults but for `knobs`, the same for each card throughout a request.
@@ -184,6 +225,10 @@ class Bench:
     def measured(self, card: str = "") -> Mapping[str, Any]:
         """The figures measured of a card (of this one without a name): name to `value`, `n`, `command`, and so on."""
         return self.house.measured(card or self.card)
+
+    def swept(self, card: str = "") -> Mapping[str, list[Mapping[str, Any]]]:
+        """Quality and cost of a card (of this one without a name) as a knob moves: knob to rows of `value`, `classifier_fd`, and so on."""
+        return self.house.swept(card or self.card)
 
     def remembered(self, key: str, make: Callable[[], _R]) -> _R:
         """What `make` makes, made once for as long as the model is loaded: for what is slow and asked again and again."""

@@ -21,7 +21,7 @@ from playground.errors import UnknownCard
 from playground.families import FAMILIES
 from playground.families.loading import reading
 from playground.training.data import load_fashion_mnist
-from playground.training.pictures import write_shelf
+from playground.training.pictures import BUNDLES
 from playground.training.recipes.autoencoder import AutoencoderRecipe
 from playground.training.recipes.base import Recipe
 from playground.training.recipes.classifier import ClassifierRecipe
@@ -37,8 +37,7 @@ from playground.training.recipes.wgan import WGANRecipe
 from playground.training.report import REPORT, write_report
 from playground.training.trainer import CHECKPOINT, Budget, Trainer, writing
 
-SHELF = "pictures-fashion-28"
-UNHASHED = ("README.md", "metrics.json", REPORT)
+UNHASHED = ("README.md", "metrics.json", "sweeps.json", REPORT)
 """Words about the weights may change; the weights may not."""
 
 RECIPES: dict[str, type[Recipe]] = {
@@ -82,10 +81,12 @@ class TrainingRun:
     further: bool = False
 
     def run(self) -> Path:
-        """Trains, exports into `weights/<card>/`, records the hashes; returns that folder.
+        """Trains, exports into `weights/<card>/`, records the hashes; returns that folder. Bundled pictures are written, without training.
 
         Raises `UnknownCard` for a card without a recipe, `TrainingError` for all that `Trainer` refuses.
         """
+        if self.card in BUNDLES:
+            return self._bundle(self.card)
         recipe = self.recipe()
         train, test = (load_fashion_mnist(split, self.data) for split in ("train", "test"))
         torch.set_num_threads(self.threads or os.cpu_count() or 1)
@@ -109,9 +110,17 @@ class TrainingRun:
         if self.further:  # what it led to is in the weights now; to go on from there is another run
             trainer.checkpoint_path.unlink()
         self._report(run, folder)
-        if not (self.weights / SHELF).exists():
-            write_shelf(test, self.weights / SHELF)
-            self._record(SHELF)
+        for name in BUNDLES.keys() & bundled_cards(self.weights).keys():
+            if not (self.weights / name).exists():
+                self._bundle(name)
+        return folder
+
+    def _bundle(self, card: str) -> Path:
+        """Writes pictures of the data set that every card shares, and records their hashes."""
+        folder = self.weights / card
+        find_card(bundled_cards(self.weights), card)  # no folder without an entry
+        BUNDLES[card].write(load_fashion_mnist(BUNDLES[card].split, self.data), folder)
+        self._record(card)
         return folder
 
     def _start(self, recipe: Recipe, folder: Path) -> tuple[dict[str, Tensor] | None, dict[str, Any] | None]:
