@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from playground.knobs import KnobSpec
-from playground.ui.views import latent_picker
+from playground.ui.views import latent_picker, mask_painter
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ def widget(spec: KnobSpec, default: Any, choices: Choices, visible: bool = True)
     common: dict[str, Any] = {"label": _label(spec), "info": spec.help, "elem_id": name, "visible": visible}
     if spec.widget in ("latent", "latents"):
         return _picker(spec, default, choices), None
+    if spec.widget == "mask":
+        told = {"panel": choices.panel, "card": choices.card, "size": choices.size}
+        return mask_painter(str(default), name=name, label=spec.label, help=spec.help, **told), None
     if spec.kind in ("int", "float") and spec.widget != "seed":
         bounds = {"minimum": spec.minimum, "maximum": spec.maximum, "step": spec.step}
         return gr.Slider(value=default, **bounds, **common, buttons=["reset"]), None

@@ -1,4 +1,4 @@
-"""Our own components: the sheet of pictures, the latent picker, the map, and the button that opens a picture.
+"""Our own components: the sheet of pictures, the latent picker, the mask painter, the map, and the button that opens a picture.
 
 Each is a `gr.HTML` whose behaviour is in `static/*.js`; Python only says what is in it.
 """
@@ -14,7 +14,7 @@ import gradio as gr
 from playground.families import FAMILIES
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("playground.js", "picker.js", "map.js")
+SCRIPTS = ("playground.js", "picker.js", "mask.js", "map.js")
 
 _SHEET = """
 <figure class="lp-sheet" data-view="{view}">
@@ -128,6 +128,42 @@ def latent_picker(
         least=least,
         most=most,
         shelf=dict(shelf),
+        size=size,
+    )
+
+
+_MASK = """
+<div class="lp-mask">
+  <div class="lp-titled"><p class="lp-label">{label}</p>
+    <button type="button" class="lp-button lp-reset" aria-label="Reset {label}">↺ Reset</button></div>
+  <p class="lp-help">{help}</p>
+  <canvas width="28" height="28" tabindex="0" role="application"
+    aria-label="{label}: paint on the picture. Arrow keys move the brush, space paints."></canvas>
+  <div class="lp-row"><button type="button" class="lp-button" data-mark="1">Brush</button>
+    <button type="button" class="lp-button" data-mark="0">Eraser</button>
+    <label class="lp-help">Size <input type="range" class="lp-brush" min="1" max="12" value="4" step="1"></label></div>
+  <div class="lp-row" role="group" aria-label="Ready-made masks">{presets}
+    <button type="button" class="lp-button lp-invert">Swap</button></div>
+  <p class="lp-help lp-share"></p>
+</div>
+"""
+_PRESETS = {"left": "Left", "right": "Right", "top": "Top", "bottom": "Bottom", "middle": "Middle", "none": "Clear"}
+
+
+def mask_painter(value: str, *, name: str, panel: str, card: str, label: str, help: str, size: int) -> gr.HTML:
+    """Paints a mask over the picture that the panel's picker holds. The value is a text, as `playground.masks.Mask` reads it."""
+    presets = "".join(
+        f'<button type="button" class="lp-button" data-preset="{text}" aria-pressed="false">{words}</button>'
+        for text, words in _PRESETS.items()
+    )
+    return gr.HTML(
+        value,
+        html_template=_MASK.format(label=label, help=help, presets=presets),
+        js_on_load=_script("mountMask(element, props, () => trigger('change'), watch)", "change"),
+        elem_id=name,
+        panel=panel,
+        card=card,
+        initial=value,
         size=size,
     )
 

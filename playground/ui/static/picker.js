@@ -79,6 +79,8 @@
       const mark = $(this.element, ".lp-mark");
       mark.hidden = chosen < 0;
       mark.style.cssText = `left:${100 * (chosen % columns) / columns}%;top:${100 * Math.floor(chosen / columns) / (indices.length / columns)}%;width:${100 / columns}%;height:${100 * columns / indices.length}%`;
+      const detail = { panel: this.props.panel, latent: this.value[0] };
+      document.dispatchEvent(new CustomEvent("lp-picked", { detail })); // a mask is painted over it
     }
 
     // A drawing pad of 28×28 cells, light on black as the data set is.
