@@ -15,6 +15,9 @@ from playground.latent import Noise
 from playground.nets.autoencoder import AutoencoderConfig, ConvAutoencoder
 from playground.nets.conv import ConvConfig
 
+MAX_NOISE = 0.6
+"""Training adds noise up to this standard deviation to a part of the pictures, and asks for the clean ones; pictures span 2."""
+
 
 class AutoencoderParams(CodedParams):
     """How an autoencoder makes one picture."""
@@ -56,8 +59,37 @@ class Autoencoder(CodedModel[ConvAutoencoder, Codes]):
 
     def decode(self, z: Tensor, params: Knobs, noise: Noise) -> Iterator[Step]:
         assert isinstance(params, AutoencoderParams)
-        sizes = torch.full((len(z),), params.code_size, device=self.device)
-        yield Step(self.network.decode(z.to(self.dtype), sizes).float().clamp(-1, 1), index=1, total=1)
+        yield Step(self.cut(z, params.code_size), index=1, total=1)
 
     def encode(self, x: Tensor, params: Knobs) -> Tensor:
         return self.network.encode(x.to(self.device, self.dtype)).float()
+
+    # -- compression ------------------------------------------------------------------------------------------------
+
+    def code_sizes(self) -> tuple[int, ...]:
+        whole = self.latent.shape[0]
+        return (*(2**power for power in range(1, whole.bit_length()) if 2**power < whole), whole)
+
+    def code_size(self, params: Knobs) -> int:
+        assert isinstance(params, AutoencoderParams)
+        return min(params.code_size, self.latent.shape[0])
+
+    def cut(self, z: Tensor, size: int) -> Tensor:
+        sizes = torch.full((len(z),), size, device=self.device)
+        return self.network.decode(z.to(self.dtype), sizes).float().clamp(-1, 1)
+
+    def quantise(self, z: Tensor) -> Tensor:
+        low, high = self.code_range()
+        step = (high - low).clamp(min=1e-6) / 255
+        return low + ((z - low) / step).round().clamp(0, 255) * step
+
+    def code_range(self) -> tuple[Tensor, Tensor]:
+        return self.codes.map_code.amin(dim=0), self.codes.map_code.amax(dim=0)
+
+    # -- noise ------------------------------------------------------------------------------------------------------
+
+    def fitted(self, noise: Noise) -> Tensor:
+        return self.draw(AutoencoderParams(temperature=1.0, prior="fitted"), noise)
+
+    def noise_learned(self) -> float:
+        return MAX_NOISE

@@ -149,7 +149,10 @@ class Inverts(Protocol):
 
 @runtime_checkable
 class HasPosterior(Protocol):
-    """Knows how sure it is: a Gaussian over latents for each picture."""
+    """Knows how sure it is: a Gaussian over latents for each picture, pulled towards the prior N(0, I)."""
+
+    beta: float
+    """What a nat of the KL term cost in training; 1 is the evidence bound itself."""
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`mu` and `log_var`, each (B, D), for pictures (B, C, H, W) in [-1, 1]."""
@@ -165,6 +168,58 @@ class HasPosterior(Protocol):
 
     def log_weights(self, x: Tensor, noise: Noise, num_draws: int) -> Tensor:
         """log p(x, z) / q(z | x) in nats for `num_draws` draws of z a picture, (num_draws, B)."""
+        ...
+
+
+@runtime_checkable
+class Squeezes(Protocol):
+    """Sends a picture through a code too short to hold all of it, there and back in one step."""
+
+    def through(self, x: Tensor, params: Knobs) -> Tensor:
+        """What comes back of pictures (B, C, H, W) in [-1, 1]: the same shape and range, on the model's device."""
+        ...
+
+
+@runtime_checkable
+class Compresses(Protocol):
+    """Has a code that can be cut at any length, because its first numbers carry the most."""
+
+    def code_sizes(self) -> tuple[int, ...]:
+        """Lengths worth showing, from the shortest to the whole code."""
+        ...
+
+    def code_size(self, params: Knobs) -> int:
+        """How many numbers of the code those knobs keep."""
+        ...
+
+    def cut(self, z: Tensor, size: int) -> Tensor:
+        """Pictures (B, C, H, W) in [-1, 1] from the first `size` numbers of codes (B, D)."""
+        ...
+
+    def quantise(self, z: Tensor) -> Tensor:
+        """Codes (B, D) with each number rounded to one of 256 even steps over the range that codes have: one byte a number."""
+        ...
+
+
+@runtime_checkable
+class Denoises(Protocol):
+    """Learned to take noise out of pictures."""
+
+    def noise_learned(self) -> float:
+        """The largest standard deviation of the Gaussian noise it met in training, for pictures that span 2."""
+        ...
+
+
+@runtime_checkable
+class LacksPrior(Protocol):
+    """Was never asked where its codes should lie; a prior can only be fitted to where they fell."""
+
+    def code_range(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest of each number among the codes of test pictures, each (D,)."""
+        ...
+
+    def fitted(self, noise: Noise) -> Tensor:
+        """Draws from the prior that was fitted to the codes, at temperature 1, (B, *latent.shape)."""
         ...
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +94,13 @@ class CodedModel(LandmarkedModel, Generic[_N, _C]):
         with reading(folder):
             codes = cls.Summary.load(folder / "codes.safetensors", device)
         config = config_of(cls.Config, words)
-        return cls(cast("_N", network), cast("_C", codes), config, device, dtype, tuple(words.get("classes", ())))
+        model = cls(cast("_N", network), cast("_C", codes), config, device, dtype, tuple(words.get("classes", ())))
+        with reading(folder):
+            model.read(words)
+        return model
+
+    def read(self, words: Mapping[str, Any]) -> None:
+        """Takes from `config.json` what concerns no network. Raises `ValueError` or `TypeError`."""
 
     @classmethod
     def tiny(cls) -> Self:
@@ -120,6 +128,14 @@ class CodedModel(LandmarkedModel, Generic[_N, _C]):
         component = component.squeeze(1)
         offset = (self.codes.prior_factor[component] * eps[:, None]).sum(dim=-1)
         return self.codes.prior_mean[component] + offset
+
+    def through(self, x: Tensor, params: Knobs) -> Tensor:
+        *_, last = self.decode(self.encode(x, params), params, Noise([0] * len(x)))
+        return last.x
+
+    @abc.abstractmethod
+    def encode(self, x: Tensor, params: Knobs) -> Tensor:
+        """See `Encodes`."""
 
     def principal_words(self, index: int) -> str:
         share = self.codes.principal_std.square() / self.codes.principal_std.square().sum()

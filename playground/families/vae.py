@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,10 @@ class VAE(CodedModel[ConvVAE, VAECodes]):
     Summary: ClassVar[type[Codes]] = VAECodes
     geometry: ClassVar[Geometry] = "gaussian"
     noisy: ClassVar[bool] = True  # pixels can be drawn
+    beta: float = 1.0
+
+    def read(self, words: Mapping[str, Any]) -> None:
+        self.beta = float(words.get("beta", self.beta))
 
     # -- from noise to picture --------------------------------------------------------------------------------------
 

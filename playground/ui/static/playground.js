@@ -29,7 +29,7 @@
   playground.say = say;
 
   const GAP = 2; // pixels of the page between pictures
-  const NAME = 22; // and for the name below one, where they have names
+  const LINE = 17, BELOW = 5; // and for each line of the name below one, where they have names
   const whole = (across, down, width, height, size, name = 0) => { // the factor that pictures are enlarged by, in device pixels
     const room = Math.min((width - GAP * (across - 1)) / across, (height - GAP * (down - 1)) / down - name);
     return Math.max(1, Math.floor(room * (devicePixelRatio || 1) / size));
@@ -170,7 +170,7 @@
     columns(width, height) {
       const { size, count, columns } = this.about;
       if (!this.isGrid) return this.about.group;
-      if (this.props.view === "film" || this.props.view === "map") return columns;
+      if (this.props.view === "film" || this.props.view === "map" || this.about.group > 1) return columns; // their rows mean something
       const factor = (across) => whole(across, Math.ceil(count / across), width, height, size, this.name);
       return [...Array(count).keys()].reduce((best, index) => (factor(index + 1) > factor(best) ? index + 1 : best), columns);
     }
@@ -201,7 +201,7 @@
       cells.forEach((index, place) => {
         const x = (place % across) * (cell + space), y = Math.floor(place / across) * pitch;
         context.drawImage(this.bitmap, (index % this.about.columns) * size, Math.floor(index / this.about.columns) * size, size, size, x, y, cell, cell);
-        if (named) this.write(context, this.about.labels[index] || "", x + cell / 2, y + cell + 15 * ratio, cell - 4 * ratio, ratio);
+        if (named) this.write(context, index, x, y + cell, cell, canvas.width, ratio);
         if (index % this.places === this.selected && cells.length > 1 && (canvas === this.strip || (this.touched && this.isGrid))) {
           context.strokeStyle = "#fff"; context.lineWidth = 4 * ratio; context.strokeRect(x + ratio, y + ratio, cell - 2 * ratio, cell - 2 * ratio);
           context.strokeStyle = getComputedStyle(this.element).getPropertyValue("--lp-accent"); context.lineWidth = 2 * ratio; context.strokeRect(x + ratio, y + ratio, cell - 2 * ratio, cell - 2 * ratio);
@@ -211,18 +211,23 @@
       return (cell + space) / ratio;
     }
 
-    get name() { return this.about.named ? NAME : 0; }
-    write(context, text, x, y, width, ratio) { // a name below its picture, cut to fit
+    get name() { return this.about.named ? BELOW + LINE * Math.max(...this.about.labels.map((label) => label.split("\n").length)) : 0; }
+    write(context, index, left, below, cell, width, ratio) { // a name below its picture, or a title below its row, cut to fit
+      const { labels, group, columns } = this.about, titled = this.isGrid && group > 1; // rows of a kind: one title each
+      if (titled && index % columns) return;
+      const room = titled ? width : cell - 4 * ratio;
       context.font = `${12 * ratio}px system-ui, sans-serif`;
-      context.textAlign = "center";
+      context.textAlign = titled ? "left" : "center";
       context.fillStyle = "#d4d4d8";
-      let shown = text;
-      while (shown.length > 2 && context.measureText(shown).width > width) shown = `${shown.slice(0, -2)}…`;
-      context.fillText(shown, x, y);
+      (labels[index] || "").split("\n").forEach((line, row) => {
+        let shown = line;
+        while (shown.length > 2 && context.measureText(shown).width > room) shown = `${shown.slice(0, -2)}…`;
+        context.fillText(shown, titled ? left : left + cell / 2, below + (LINE * (row + 1) - 2) * ratio);
+      });
     }
 
     describe() {
-      const { labels, count, facts, ms, named, says } = this.about;
+      const { count, facts, ms, named, says } = this.about, labels = this.about.labels.map((label) => label.replaceAll("\n", " · "));
       const label = labels[this.selected] || "";
       const words = this.isGrid && !this.touched ? (named ? [] : [`${count} picture${count > 1 ? "s" : ""}`]) : [`${label}`];
       $(this.element, ".lp-answer").textContent = says;
