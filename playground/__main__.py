@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="measure a card and write its metrics.json; with a knob as --name value only print")
     evaluate.add_argument("card", nargs="?", help="which card; or --all")
     evaluate.add_argument("--all", action="store_true", help="every trained card")
+    evaluate.add_argument("--sweep", metavar="KNOB=VALUE,…", help="quality and cost for each value of a knob, into sweeps.json")
     evaluate.add_argument("--num-samples", type=int, default=10_000, help="pictures to generate and to test on")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
@@ -140,6 +141,11 @@ def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
         threads=options.threads,
         knobs=read_options(rest),
     )
+    if options.sweep is not None:
+        from playground.training.sweep import Sweep
+
+        Sweep.read(run, options.sweep).run(_named(options))
+        return
     run.run(run.trained() if options.all else [_named(options)])
 
 

@@ -18,7 +18,7 @@ from playground import hub
 from playground.cards import Card, bundled_cards, find_card
 from playground.device import device_words, pick_device, pick_dtype
 from playground.errors import TrainingError, UnknownCard
-from playground.families import FAMILIES
+from playground.families import FAMILIES, Model
 from playground.families.loading import load_classifier
 from playground.settings import Settings
 from playground.training.data import load_fashion_mnist
@@ -48,14 +48,8 @@ class EvaluationRun:
         `knobs` are the family's, as text; with any of them nothing is written, because a card's figures are those of its defaults.
         Raises `UnknownCard`, `BadWeights` or `TrainingError` (no data set, too few pictures) with a sentence.
         """
-        self.cards = bundled_cards(self.settings.weights_dir)
-        chosen = [self._generative(card_id) for card_id in card_ids]
-        if self.num_samples < FEWEST:
-            raise TrainingError(f"{self.num_samples} pictures are too few to measure.", f"Give --num-samples a whole number from {FEWEST}.")
-        torch.set_num_threads(self.threads or torch.get_num_threads())
-        train, test = (load_fashion_mnist(split, self.data) for split in ("train", "test"))
-        classifier = load_classifier(_folder(find_card(self.cards, CLASSIFIER), self.settings))
-        yardstick = Yardstick(classifier, train, test, self.num_samples)
+        chosen = [self.generative(card_id) for card_id in card_ids]
+        yardstick = self.yardstick()
         figures: dict[str, dict[str, Any]] = {}
         for card in chosen:
             figures = self._measure(card, yardstick)
@@ -66,27 +60,45 @@ class EvaluationRun:
         cards = bundled_cards(self.settings.weights_dir)
         return [card.id for card in cards.values() if card.family in FAMILIES and card.files]
 
-    def _generative(self, card_id: str) -> Card:
-        card = find_card(self.cards, card_id)
+    def generative(self, card_id: str) -> Card:
+        """The card of that id. Raises `UnknownCard` when there is none, or it generates nothing."""
+        cards = bundled_cards(self.settings.weights_dir)
+        card = find_card(cards, card_id)
         if card.family not in FAMILIES:
-            there = ", ".join(card.id for card in self.cards.values() if card.family in FAMILIES)
+            there = ", ".join(card.id for card in cards.values() if card.family in FAMILIES)
             raise UnknownCard(f"{card_id} is no generative model.", f"Cards to evaluate: {there}.")
         return card
 
+    def yardstick(self) -> Yardstick:
+        """What is measured with. Raises `TrainingError` without the data set, or for too few pictures."""
+        if self.num_samples < FEWEST:
+            raise TrainingError(f"{self.num_samples} pictures are too few to measure.", f"Give --num-samples a whole number from {FEWEST}.")
+        torch.set_num_threads(self.threads or torch.get_num_threads())
+        train, test = (load_fashion_mnist(split, self.data) for split in ("train", "test"))
+        classifier = load_classifier(self.folder(find_card(bundled_cards(self.settings.weights_dir), CLASSIFIER)))
+        return Yardstick(classifier, train, test, self.num_samples)
+
+    def loaded(self, card: Card) -> Model:
+        """The card's model on the chosen device. Raises `BadWeights`."""
+        where = pick_device(self.device)
+        return FAMILIES[card.family].load(self.folder(card), where, pick_dtype(where))
+
+    def folder(self, card: Card) -> Path:
+        """Where the card's files are."""
+        s = self.settings
+        return hub.resolve(card, weights_dir=s.weights_dir, allow_hub=s.hub == "on", timeout=s.hub_timeout, retries=s.hub_retries)
+
     def _measure(self, card: Card, yardstick: Yardstick) -> dict[str, dict[str, Any]]:
-        where, family, folder = pick_device(self.device), FAMILIES[card.family], _folder(card, self.settings)
-        params = family.Params.parse({**card.defaults, **self.knobs})
-        model = family.load(folder, where, pick_dtype(where))
-        evaluation = Evaluation(model, params, yardstick, self.seed, folder / "model.safetensors")
+        params = FAMILIES[card.family].Params.parse({**card.defaults, **self.knobs})
+        model = self.loaded(card)
+        evaluation = Evaluation(model, params, yardstick, self.seed, self.folder(card) / "model.safetensors")
         with torch.inference_mode():
             measured = evaluation.figures()
-        figures = self._described(card, measured, device_words(where))
+        figures = self._described(card, measured, device_words(model.device))
         _print(card, figures, evaluation.class_share)
         if not self.knobs:
             target = self.settings.weights_dir / card.id
-            part = target / "metrics.json.part"
-            part.write_text(json.dumps(figures, indent=2) + "\n")
-            part.replace(target / "metrics.json")
+            write_json(target / "metrics.json", figures)
             write_model_card(card, type(model), target, figures, params.to_plain(), evaluation.class_share)
         return figures
 
@@ -95,18 +107,20 @@ class EvaluationRun:
         common = {"seed": self.seed, "command": command, "date": datetime.date.today().isoformat(), "device": device}
         described = {}
         for name, figure in measured.items():
-            error = {} if figure.error is None else {"standard_error": _rounded(figure.error)}
-            described[name] = {"value": _rounded(figure.value), **error, "n": figure.n, **common}
+            error = {} if figure.error is None else {"standard_error": rounded(figure.error)}
+            described[name] = {"value": rounded(figure.value), **error, "n": figure.n, **common}
         return described
 
 
-def _folder(card: Card, settings: Settings) -> Path:
-    return hub.resolve(
-        card, weights_dir=settings.weights_dir, allow_hub=settings.hub == "on", timeout=settings.hub_timeout, retries=settings.hub_retries
-    )
+def write_json(file: Path, found: Mapping[str, Any]) -> None:
+    """All of it or nothing: a reader never sees half a file."""
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(json.dumps(found, indent=2) + "\n")
+    part.replace(file)
 
 
-def _rounded(value: float) -> float | int:
+def rounded(value: float) -> float | int:
+    """Five significant digits; whole numbers as they are."""
     return value if isinstance(value, int) else float(f"{value:.5g}")
 
 
