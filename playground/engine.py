@@ -287,7 +287,8 @@ class Engine:
                     self._seats.move_to_end(card_id)
                     seat.users += 1
                     return seat
-            seat = self._load(find_card(self._cards, card_id))
+            with torch.inference_mode(False):  # a card is lent in the midst of a request, and its weights may be differentiated later
+                seat = self._load(find_card(self._cards, card_id))
             with self._lock:
                 self._seats[card_id] = seat
                 seat.users += 1

@@ -1,15 +1,17 @@
 """Latents: noise drawn per picture, recipes that fit in a link, and the ways between two of them.
 
-A latent is a recipe, never a tensor: `seed:7`, `test:12 + 1.5*pc:1`, `0.25*seed:7 + 0.75*seed:9`.
+A latent is a recipe, never a tensor: `seed:7`, `test:12 + 1.5*pc:1`, `0.25*seed:7 + 0.75*seed:9`, `seed:7 + seed:9@3-5`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -20,9 +22,13 @@ from torch import Tensor
 from playground.errors import BadLatent, PlaygroundError
 
 MAX_SEED = 2**31 - 1
-MAX_TERMS = 12
+MAX_TERMS = 24
 SOURCES = ("seed", "test", "png", "near", "origin")
-DIRECTIONS = ("dim", "pc", "class")
+DIRECTIONS = ("dim", "pc", "sefa", "class")
+MAX_NAME = 24
+
+Span = tuple[int, int]
+"""First and last layer, counted from 0, coarse to fine."""
 
 # -- noise --------------------------------------------------------------------------------------------------------------
 
@@ -65,25 +71,43 @@ class Noise:
 
 # -- recipes ------------------------------------------------------------------------------------------------------------
 
-_TERM = re.compile(r"(?:(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*)?(?P<kind>[a-z]+)(?::(?P<value>[^+*\s]+))?")
+_TERM = re.compile(
+    r"(?:(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*)?(?P<kind>[a-z]+)(?::(?P<value>[^+*@~\s]+))?"
+    r"(?:@(?P<layers>[^~\s]*))?(?:~(?P<name>\S*))?"
+)
+_SPAN = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", re.ASCII)
+_NAME = re.compile(rf"[\w-]{{1,{MAX_NAME}}}")
 _REMEDY = "Write for example seed:7, or test:12 + 1.5*pc:1."
 
 
 @dataclass(frozen=True)
 class Term:
-    """`weight*kind:value`. A source (seed, test, png, near, origin) is a point; a direction is an offset from it."""
+    """`weight*kind:value@layers~name`. A source (seed, test, png, near, origin) is a point; a direction is an offset from it.
+
+    `layers` are those of a network that it means, None for all; `name` is what a person calls it, "" for nothing.
+    """
 
     weight: float
     kind: str
     value: str
+    layers: Span | None = None
+    name: str = ""
 
     def __str__(self) -> str:
         name = f"{self.kind}:{self.value}" if self.value else self.kind
+        if self.layers is not None:
+            low, high = self.layers
+            name += f"@{low}" if low == high else f"@{low}-{high}"
+        name += f"~{self.name}" if self.name else ""
         return name if self.weight == 1 and self.kind in SOURCES else f"{self.weight:.6g}*{name}"
 
     @property
     def is_source(self) -> bool:
         return self.kind in SOURCES
+
+    def covers(self, layer: int) -> bool:
+        """Whether that layer is among those it names."""
+        return self.layers is not None and self.layers[0] <= layer <= self.layers[1]
 
 
 @dataclass(frozen=True)
@@ -92,8 +116,11 @@ class Latent:
 
     Sources: `seed:N` (drawn as the family's knobs say), `test:N` (a test picture, encoded), `png:…` (a small picture as
     text, encoded), `near:x,y` (a place of the neighbour map), `origin` (the middle of the codes). Directions: `dim:N` (an
-    axis), `pc:N` (a principal direction, in standard deviations), `class:N` (towards the mean of class N).
-    Several sources are mixed by their weights, by slerp where the space is Gaussian.
+    axis), `pc:N` and `sefa:N` (principal directions of the latents, and of the layers that read them, in standard deviations),
+    `class:N` (towards the mean of class N). Several sources are mixed by their weights, by slerp where the space is Gaussian.
+
+    Where each layer of a network takes a latent of its own, `@3-5` names layers: of a source, which then replaces what the others
+    mix to in those; of a direction, which then moves only those. `~sleeves` at the end is a name that a person gave.
     """
 
     terms: tuple[Term, ...]
@@ -111,11 +138,13 @@ class Latent:
         terms = tuple(_term(part) for part in parts)
         if not any(term.is_source for term in terms):
             terms = (Term(1.0, "origin", ""), *terms)
-        if all(term.weight == 0 for term in terms if term.is_source):
-            raise BadLatent("All sources of that latent recipe have weight 0.", _REMEDY)
-        if abs(sum(term.weight for term in terms if term.is_source)) < 1e-6:  # mixing divides by it
-            raise BadLatent("The weights of the sources of that latent recipe add up to 0.", _REMEDY)
-        return cls(terms)
+        latent = cls(terms)
+        for mixed in (latent.base, *(latent.at(low) for low, _ in latent.pieces)):
+            if all(term.weight == 0 for term in mixed):
+                raise BadLatent("All sources of that latent recipe have weight 0.", _REMEDY)
+            if abs(sum(term.weight for term in mixed)) < 1e-6:  # mixing divides by it
+                raise BadLatent("The weights of the sources of that latent recipe add up to 0.", _REMEDY)
+        return latent
 
     @classmethod
     def seed(cls, seed: int) -> Latent:
@@ -134,24 +163,39 @@ class Latent:
         return tuple(term for term in self.terms if not term.is_source)
 
     @property
+    def base(self) -> tuple[Term, ...]:
+        """What is mixed for the layers that no source names: the sources without layers, else the origin."""
+        return tuple(term for term in self.sources if term.layers is None) or (Term(1.0, "origin", ""),)
+
+    def at(self, layer: int) -> tuple[Term, ...]:
+        """The sources that are mixed for one layer."""
+        return tuple(term for term in self.sources if term.covers(layer)) or self.base
+
+    @property
+    def pieces(self) -> tuple[Span, ...]:
+        """The stretches of layers that have sources of their own, each with the same ones throughout."""
+        return _pieces(self.sources)
+
+    @property
     def noise_seed(self) -> int:
         """The seed of all randomness after the latent (such as pixel noise): that of its first `seed:`, else 0."""
         return next((int(term.value) for term in self.terms if term.kind == "seed"), 0)
 
-    def plus(self, weight: float, kind: str, value: str) -> Latent:
+    def plus(self, weight: float, kind: str, value: str, layers: Span | None = None, name: str = "") -> Latent:
         """The same point moved along a direction; the recipe as before when the weight is 0."""
-        return self if weight == 0 else Latent((*self.terms, Term(weight, kind, value)))
+        return self if weight == 0 else Latent((*self.terms, Term(weight, kind, value, layers, name)))
 
     @classmethod
     def mix(cls, ends: Sequence[Latent], weights: Sequence[float]) -> Latent:
         """The weighted mixture of several recipes as one recipe; ends of weight 0 vanish."""
         kept = [(end, weight) for end, weight in zip(ends, weights, strict=True) if abs(weight) > 1e-9]
-        terms = []
+        terms: list[Term] = []
         for end, weight in kept:
-            total = sum(term.weight for term in end.sources)
-            for term in end.terms:
-                share = term.weight / total if term.is_source else term.weight
-                terms.append(Term(_rounded(share * weight), term.kind, term.value))
+            terms += _shares(end.base, weight, None)
+            terms += [dataclasses.replace(term, weight=_rounded(weight * term.weight)) for term in end.offsets]
+        for low, high in _pieces([term for end, _ in kept for term in end.sources]):
+            for end, weight in kept:
+                terms += _shares(end.at(low), weight, (low, high))
         return cls(tuple(terms))
 
     @classmethod
@@ -170,6 +214,18 @@ def _validate_latent(value: object) -> Latent:
         raise ValueError(str(error)) from error
 
 
+def _pieces(sources: Sequence[Term]) -> tuple[Span, ...]:
+    spans = [term.layers for term in sources if term.layers is not None]
+    edges = sorted({low for low, _ in spans} | {high + 1 for _, high in spans})
+    return tuple((low, end - 1) for low, end in pairwise(edges) if any(first <= low <= last for first, last in spans))
+
+
+def _shares(sources: Sequence[Term], weight: float, layers: Span | None) -> list[Term]:
+    """The same sources with weights that add up to `weight`, for those layers."""
+    total = sum(term.weight for term in sources)
+    return [dataclasses.replace(term, weight=_rounded(weight * term.weight / total), layers=layers) for term in sources]
+
+
 def _rounded(weight: float) -> float:
     return float(f"{weight:.6g}")
 
@@ -183,14 +239,36 @@ def _term(text: str) -> Term:
         raise BadLatent(f"{kind!r} is neither a source nor a direction.", f"There are {', '.join(SOURCES + DIRECTIONS)}.")
     if not math.isfinite(weight) or abs(weight) > 1000:
         raise BadLatent(f"The weight of {text[:40]!r} is beyond ±1000.", _REMEDY)
-    whole = ("seed", "test", "dim", "pc", "class")
+    whole = ("seed", "test", *DIRECTIONS)
     if kind in whole and not (value.isdecimal() and value.isascii() and len(value) <= 20 and int(value) <= MAX_SEED):
         raise BadLatent(f"{text[:40]!r} needs a whole number from 0 to {MAX_SEED} after the colon.", _REMEDY)
     if (kind == "origin") == bool(value):
         raise BadLatent(f"{text[:40]!r} is not part of a latent recipe.", _REMEDY)
     if kind == "near":
         near_point(value)
-    return Term(weight, kind, str(int(value)) if kind in whole else value)
+    return Term(weight, kind, str(int(value)) if kind in whole else value, _span(found["layers"]), _name(found["name"]))
+
+
+def _span(text: str | None) -> Span | None:
+    if text is None:
+        return None
+    found = _SPAN.fullmatch(text)
+    low, high = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if low > high:
+        raise BadLatent(f"@{text[:40]} names no layers.", "Write one layer as in @3, or the first and the last as in @3-5.")
+    return low, high
+
+
+def _name(text: str | None) -> str:
+    """A name that a person gave, or ""."""
+    return "" if text is None else direction_name(text)
+
+
+def direction_name(text: str) -> str:
+    """The same text. Raises `BadLatent` when it is no name that a recipe can hold."""
+    if _NAME.fullmatch(text) is None:
+        raise BadLatent(f"{text[:40]!r} is no name for a direction.", f"Use letters, digits, - and _, at most {MAX_NAME} of them.")
+    return text
 
 
 def near_point(value: str) -> tuple[float, float]:

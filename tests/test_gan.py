@@ -313,10 +313,12 @@ def test_an_exported_gan_makes_the_same_pictures(exported: tuple[AdversarialNets
     w = model.draw(GANParams(), Noise([3, 4]))
     *_, last = model.decode(w, GANParams(), Noise([0, 0]))
     with torch.no_grad():
-        torch.testing.assert_close(w, network.generator.mapping(z), atol=0.01, rtol=0.01)
+        assert w.shape == (2, *model.latent.shape) == (2, 4, 4) and not model.noisy
+        torch.testing.assert_close(w, network.generator.mapping(z)[:, None].expand(-1, 4, -1), atol=0.01, rtol=0.01)
         torch.testing.assert_close(last.x, network(z), atol=0.02, rtol=0)
         torch.testing.assert_close(model.score(last.x), network.critic(last.x), atol=0.02, rtol=0.02)
-        torch.testing.assert_close(model.encode(last.x, GANParams()), network.encoder(last.x), atol=0.02, rtol=0.02)
+        encoded = model.encode(last.x, GANParams())
+        torch.testing.assert_close(encoded, network.encoder(last.x)[:, None].expand(-1, 4, -1), atol=0.02, rtol=0.02)
 
 
 def test_landmarks_are_those_of_w(exported: tuple[AdversarialNets, Path]):
@@ -324,7 +326,7 @@ def test_landmarks_are_those_of_w(exported: tuple[AdversarialNets, Path]):
     model = GAN.load(folder / "judged" / "card", torch.device("cpu"), torch.float32)
     with torch.no_grad():
         w = network.generator.mapping(torch.randn(4000, 4))
-    torch.testing.assert_close(model.origin()[0], w.mean(dim=0), atol=0.05, rtol=0)
+    torch.testing.assert_close(model.origin()[0], w.mean(dim=0).expand(4, 4), atol=0.05, rtol=0)
     along = (w - w.mean(dim=0)) @ model.landmarks.principal.T
     torch.testing.assert_close(along.std(dim=0), model.landmarks.principal_std, atol=0.05, rtol=0.05)
     judge = load_classifier(folder / "judged" / "classifier-fashion-28")
@@ -351,10 +353,12 @@ def test_only_classes_that_it_makes_are_offered(exported: tuple[AdversarialNets,
 def test_truncation_draws_latents_to_the_average():
     model, noise = GAN.tiny(), Noise([1, 2, 3])
     none, half, full, bold = (model.draw(GANParams(truncation_psi=psi), noise) for psi in (0.0, 0.5, 1.0, 1.5))
-    assert torch.equal(none, model.origin().expand(3, 4))
+    assert torch.equal(none, model.origin().expand(3, 6, 4))
     torch.testing.assert_close(half, (none + full) / 2)
     torch.testing.assert_close(bold - none, 1.5 * (full - none))
-    torch.testing.assert_close(full, model.network.generator.mapping(noise.normal((4,))))
+    torch.testing.assert_close(full, model.network.generator.mapping(noise.normal((4,)))[:, None].expand(-1, 6, -1))
+    cut = model.draw(GANParams(truncation_psi=0.0, cutoff=2), noise)
+    torch.testing.assert_close(cut, torch.cat([none[:, :2], full[:, 2:]], dim=1))
 
 
 def inverted(model: GAN, x: Tensor) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeVar, runtime_checkable
@@ -36,8 +36,8 @@ class LatentSpec:
 class Step:
     """One step of sampling: `x` (B, C, H, W) in [-1, 1], and how far along it is. The last step is the picture.
 
-    A sampler that goes from noise to picture in many steps tells more: the noisy `x_t` that it stands at, and the noise `eps` that
-    it sees in it; `x` is then its guess of the picture, x_0.
+    A sampler that goes from noise to picture in many steps tells more: the noisy `x_t` that it stands at, the noise `eps` that
+    it sees in it, and the `time` there, from 1 (all noise) to 0; `x` is then its guess of the picture, x_0.
     """
 
     x: Tensor
@@ -45,6 +45,7 @@ class Step:
     total: int
     x_t: Tensor | None = None
     eps: Tensor | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,12 @@ class Model(abc.ABC):
     """What its pictures lack, in a sentence or two, for the model card."""
     look: ClassVar[Look]
     Params: ClassVar[type[Knobs]]
-    noisy: ClassVar[bool] = False
+    noisy: bool = False
     """Whether decoding draws noise of its own, after the latent."""
     live: ClassVar[bool] = True
     """Whether it decodes in one step, fast enough to follow a finger."""
+    exact: ClassVar[bool] = False
+    """Whether decoding undoes encoding, but for rounding: every picture has one latent, and every latent one picture."""
     latent: LatentSpec
     image_size: int
     channels: int
@@ -224,6 +227,38 @@ class LacksPrior(Protocol):
 
 
 @runtime_checkable
+class Diffuses(Protocol):
+    """Makes pictures by taking noise away step by step, x_t = signal·x_0 + sigma·eps, and can be entered anywhere on the way.
+
+    Its params are `num_inference_steps`, `scheduler`, `guidance_scale`, `eta` and `label`; its steps tell `x_t`, `eps` and `time`.
+    """
+
+    def schedule(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """How much picture and how much noise there is, `signal` and `sigma`, at times (B,) from 0 to 1; each (B,)."""
+        ...
+
+    def guess(self, x_t: Tensor, time: Tensor, params: Knobs, noise: Noise) -> Tensor:
+        """The picture x_0 that the network sees in x_t (B, C, H, W) at times (B,), in [-1, 1]."""
+        ...
+
+    def time_left(self, num_left: int, params: Knobs) -> float:
+        """The time at which `num_left` of the steps are left; 0 when none is."""
+        ...
+
+    def finish(self, x_t: Tensor, num_left: int, params: Knobs, noise: Noise) -> Iterator[Step]:
+        """The last `num_left` steps (at least 1) from x_t (B, C, H, W); all of them from pure noise is `decode`."""
+        ...
+
+    def retrace(self, x: Tensor, num_left: int, params: Knobs) -> Iterator[Inversion]:
+        """Pictures (B, C, H, W) in [-1, 1] back to the x_t from which DDIM's last `num_left` steps lead to them."""
+        ...
+
+    def inpaint(self, x: Tensor, hidden: Tensor, num_resamplings: int, params: Knobs, noise: Noise) -> Iterator[Step]:
+        """Pictures that are `x` (B, C, H, W) but where `hidden` (H, W) is true; each step is made `num_resamplings` times."""
+        ...
+
+
+@runtime_checkable
 class HasLikelihood(Protocol):
     """Can say how likely a picture is."""
 
@@ -256,6 +291,41 @@ class HasCritic(Protocol):
 
     def score(self, x: Tensor) -> Tensor:
         """The critic's raw opinion of pictures (B, C, H, W) in [-1, 1], (B,): higher is more real."""
+        ...
+
+    def slope(self, x: Tensor) -> Tensor:
+        """How steep that opinion is at each picture, |∇D(x)|, (B,): by how much a change of length one can raise it."""
+        ...
+
+
+@runtime_checkable
+class HasLayers(Protocol):
+    """Takes a latent of its own in each layer: its latents are (L, *), one row a layer, coarse to fine."""
+
+    def layer_sides(self) -> tuple[int, ...]:
+        """The side in pixels of what each of the L layers works on."""
+        ...
+
+
+@runtime_checkable
+class HasNoiseInputs(Protocol):
+    """Adds noise of each place's own on the way to the picture, beside the latent. A card may have been trained without."""
+
+    def noise_sides(self) -> tuple[int, ...]:
+        """The side in pixels of each noise input, coarse to fine; empty where there are none."""
+        ...
+
+    def freckled(self, z: Tensor, noise: Noise | None, inputs: Collection[int] | None = None) -> Tensor:
+        """Pictures (B, C, H, W) of latents with each picture's own `noise`, in those inputs only (None: in all), or with none."""
+        ...
+
+
+@runtime_checkable
+class HasSpectra(Protocol):
+    """Knows how much lies in each of its principal directions."""
+
+    def spectrum(self, kind: str) -> Tensor:
+        """The eigenvalues that belong to the directions `kind:1`, `kind:2`, …, falling, (K,). For `pc` and `sefa`."""
         ...
 
 

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from playground.families.base import LatentSpec, Look, Model, Step, register
+from playground.families.base import Inversion, LatentSpec, Look, Model, Step, register
 from playground.families.labels import labels_of
 from playground.families.likelihood import chain_bound, ode_log_density
 from playground.families.loading import config_of, load_network, reading, weight_bytes
-from playground.families.samplers import Predict, denoise, renoise
+from playground.families.samplers import Predict, denoise, renoise, repaint, time_left
 from playground.knobs import ClassChoice, ClassLabel, Knob, Knobs
 from playground.latent import Noise
 from playground.nets.diffusion import PATHS, TIME_SCALE, Path
@@ -90,7 +90,7 @@ class Diffusion(Model):
     )
     look: ClassVar[Look] = Look(colour="#E69F00", glyph="✦")
     Params: ClassVar[type[Knobs]] = DiffusionParams
-    noisy: ClassVar[bool] = True
+    noisy = True
     live: ClassVar[bool] = False
 
     def __init__(self, network: PatchUNet, path: Path, device: torch.device, dtype: torch.dtype, classes: tuple[str, ...]) -> None:
@@ -130,15 +130,19 @@ class Diffusion(Model):
         return noise.normal(self.latent.shape).to(self.device)
 
     def decode(self, z: Tensor, params: Knobs, noise: Noise) -> Iterator[Step]:
+        yield from self._denoised(z, None, params, noise)
+
+    def _denoised(self, x_t: Tensor, num_left: int | None, params: Knobs, noise: Noise) -> Iterator[Step]:
         assert isinstance(params, DiffusionParams)
         yield from denoise(
             self.path,
             self.guided(params, noise),
-            z,
+            x_t,
             scheduler=params.scheduler,
             num_inference_steps=params.num_inference_steps,
             eta=params.eta,
             noise=noise,
+            num_left=num_left,
         )
 
     def guided(self, params: DiffusionParams, noise: Noise) -> Predict:
@@ -163,8 +167,40 @@ class Diffusion(Model):
 
     def encode(self, x: Tensor, params: Knobs) -> Tensor:
         assert isinstance(params, DiffusionParams)
-        predict = self.guided(params, Noise([0] * len(x)))  # a picture has no seed; all that is made of one has the class of seed 0
-        return renoise(self.path, predict, x.to(self.device), params.num_inference_steps)
+        *_, z = renoise(self.path, self._unseeded(params, x), x.to(self.device), params.num_inference_steps)
+        return z
+
+    def _unseeded(self, params: DiffusionParams, x: Tensor) -> Predict:
+        return self.guided(params, Noise([0] * len(x)))  # a picture has no seed; all that is made of one has the class of seed 0
+
+    # -- in the middle of the way -----------------------------------------------------------------------------------
+
+    def schedule(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        at = self.path.at(time)
+        return at.signal.flatten(), at.sigma.flatten()
+
+    def guess(self, x_t: Tensor, time: Tensor, params: Knobs, noise: Noise) -> Tensor:
+        assert isinstance(params, DiffusionParams)
+        return self.path.at(time).picture(x_t, self.guided(params, noise)(x_t, time)).clamp(-1, 1)
+
+    def time_left(self, num_left: int, params: Knobs) -> float:
+        assert isinstance(params, DiffusionParams)
+        return time_left(self.path, params.scheduler, params.num_inference_steps, num_left)
+
+    def finish(self, x_t: Tensor, num_left: int, params: Knobs, noise: Noise) -> Iterator[Step]:
+        yield from self._denoised(x_t, num_left, params, noise)
+
+    def retrace(self, x: Tensor, num_left: int, params: Knobs) -> Iterator[Inversion]:
+        assert isinstance(params, DiffusionParams)
+        back = renoise(self.path, self._unseeded(params, x), x.to(self.device), params.num_inference_steps, num_left)
+        for index, x_t in enumerate(back, 1):
+            yield Inversion(x_t, index, num_left)
+
+    def inpaint(self, x: Tensor, hidden: Tensor, num_resamplings: int, params: Knobs, noise: Noise) -> Iterator[Step]:
+        assert isinstance(params, DiffusionParams)
+        steps = {"num_inference_steps": params.num_inference_steps, "num_resamplings": num_resamplings}
+        predict = self.guided(params, noise)
+        yield from repaint(self.path, predict, x.to(self.device), hidden.to(self.device), noise=noise, **steps)
 
     # -- likelihood -------------------------------------------------------------------------------------------------
 

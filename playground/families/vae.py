@@ -65,7 +65,7 @@ class VAE(CodedModel[ConvVAE, VAECodes]):
     Config: ClassVar[type[ConvConfig]] = VAEConfig
     Summary: ClassVar[type[Codes]] = VAECodes
     geometry: ClassVar[Geometry] = "gaussian"
-    noisy: ClassVar[bool] = True  # pixels can be drawn
+    noisy = True  # pixels can be drawn
     beta: float = 1.0
 
     def read(self, words: Mapping[str, Any]) -> None:

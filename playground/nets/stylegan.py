@@ -159,6 +159,11 @@ class Generator(nn.Module):
         """All that w modulates, coarse to fine: each may be given a w of its own."""
         return [cast("ModulatedConv", conv) for conv in (*self.coarse, self.grow, *self.fine, self.paint)]
 
+    def layer_sides(self) -> list[int]:
+        """The side in pixels of what each of the `convolutions` works on."""
+        coarse, fine = self.sides[0], self.sides[-1]
+        return [coarse] * (len(self.coarse) + 1) + [fine] * (len(self.fine) + 1)
+
     def noise_shapes(self) -> list[tuple[int, int, int]]:
         """Shapes of the noise inputs without the batch; none where the network has none."""
         return [(1, side, side) for side in self.sides[: len(self.freckles)]]

@@ -14,24 +14,28 @@ import torch
 from torch import Tensor
 
 from playground.cards import Card
-from playground.errors import BadRequest, NotCapable
+from playground.errors import BadLatent, BadRequest, NotCapable
 from playground.families.base import (
     FAMILIES,
     Compresses,
     Denoises,
+    Diffuses,
     Encodes,
     HasCritic,
+    HasLayers,
     HasLikelihood,
     HasMap,
+    HasNoiseInputs,
     HasODE,
     HasPosterior,
+    HasSpectra,
     LacksPrior,
     Model,
     Squeezes,
 )
 from playground.images import Pictures, from_uint8, to_uint8, unpack
 from playground.knobs import Knobs, KnobSpec, Stage
-from playground.latent import Latent, Mix, Noise, Term, mix
+from playground.latent import Latent, Mix, Noise, Span, Term, mix
 from playground.nets.classifier import Classifier
 from playground.shelf import Shelf
 
@@ -42,9 +46,13 @@ CAPABILITY_WORDS: dict[type, str] = {
     Compresses: "cut its code at any length",
     Denoises: "take noise out of pictures",
     LacksPrior: "show holes between its codes, because it knows where they lie",
+    Diffuses: "take noise away step by step",
     HasLikelihood: "say how likely a picture is",
     HasODE: "follow a picture along its path",
     HasCritic: "say how real a picture looks to its critic",
+    HasLayers: "take a latent of its own in each layer",
+    HasNoiseInputs: "add noise beside the latent",
+    HasSpectra: "say how much lies in each of its directions",
     HasMap: "draw a map of its codes",
 }
 
@@ -75,6 +83,10 @@ class Sheet:
     In a grid a page keeps the columns as they are when there is more than one, and where pictures are named, the first label of a
     row is written below the whole row.
     """
+    heads: tuple[str, ...] = ()
+    """In a grid: what stands above each column; the columns are then kept."""
+    sides: tuple[str, ...] = ()
+    """In a grid: what stands beside each row; the columns are then kept."""
 
 
 class Task(Knobs, abc.ABC):
@@ -90,6 +102,8 @@ class Task(Knobs, abc.ABC):
     """How a page shows the answer: all pictures, one frame at a time with a scrubber, beside a map, or lower and with a plot."""
     common: ClassVar[bool] = True
     """Whether every family's tab has it, if only to say why it cannot; else only the families that can."""
+    without: ClassVar[tuple[str, ...]] = ()
+    """Knobs of a family that do not matter here although their stage does: a page does not show them."""
 
     @abc.abstractmethod
     def run(self, bench: Bench) -> Iterator[Sheet]:
@@ -119,8 +133,13 @@ class Task(Knobs, abc.ABC):
 
 def lacks(family: type[Model] | Model, capability: type) -> str | None:
     """What a family without that capability cannot do, in words; None when it has it."""
+    return None if able(family, capability) else CAPABILITY_WORDS[capability]
+
+
+def able(family: type[Model] | Model, capability: type) -> bool:
+    """Whether a family, or a model of it, has all methods of a capability."""
     methods = [name for name in vars(capability) if not name.startswith("_") and callable(getattr(capability, name))]
-    return None if all(hasattr(family, name) for name in methods) else CAPABILITY_WORDS[capability]
+    return all(hasattr(family, name) for name in methods)
 
 
 TASKS: dict[str, type[Task]] = {}
@@ -236,31 +255,52 @@ class Bench:
             self.memory[key] = make()
         return cast("_R", self.memory[key])
 
+    def under(self, **knobs: Any) -> Bench:
+        """The same model at work with some of the family's knobs set otherwise. Raises `BadKnob`."""
+        return Bench(self.card, self.model, self.params.but(**knobs), self.house, self.memory)
+
     # -- recipes ----------------------------------------------------------------------------------------------------
 
     def latent(self, recipe: Latent, how: Mix | None = None) -> Tensor:
         """The point that a recipe names, (1, *latent.shape). Raises `BadLatent` or `NotCapable`."""
-        points = [self._source(term) for term in recipe.sources]
-        z = mix(points, [term.weight for term in recipe.sources], how or self.model.latent.mix)
+        z = self._mixed(recipe.base, how)
+        for span in recipe.pieces:
+            chosen = self._layers(span)
+            z = torch.where(chosen, self._mixed(recipe.at(span[0]), how), z)
         for term in recipe.offsets:
-            z = z + term.weight * self.direction(term.kind, term.value)
+            z = z + term.weight * self.direction(term.kind, term.value, term.layers)
         return z
 
     def latents(self, recipes: Sequence[Latent], how: Mix | None = None) -> Tensor:
         """The points of several recipes, (B, *latent.shape)."""
         return torch.cat([self.latent(recipe, how) for recipe in recipes])
 
-    def direction(self, kind: str, value: str) -> Tensor:
-        """One unit along a named direction, (1, *latent.shape). Raises `BadRequest` when the model has no such direction."""
+    def direction(self, kind: str, value: str, layers: Span | None = None) -> Tensor:
+        """One unit along a named direction, in some layers or in all, (1, *latent.shape).
+
+        Raises `BadRequest` when the model has no such direction, `NotCapable` or `BadLatent` when it has no such layers.
+        """
         found = self.model.direction(kind, value) if value.isdecimal() else None
         if found is None:
             offered = list(self.model.directions())
             raise BadRequest(f"This model has no direction {kind}:{value}.", f"It has for example {', '.join(offered[:4])}.")
-        return found
+        return found if layers is None else torch.where(self._layers(layers), found, 0.0)
+
+    def _layers(self, span: Span) -> Tensor:
+        """Which rows of a latent are meant, booleans (1, L, 1, …)."""
+        count = len(self.able(HasLayers).layer_sides())
+        if span[1] >= count:
+            raise BadLatent(f"There is no layer {span[1]} here.", f"Layers run from 0 to {count - 1}.")
+        places = torch.arange(count, device=self.model.device)
+        return ((places >= span[0]) & (places <= span[1])).view(1, count, *[1] * (len(self.model.latent.shape) - 1))
+
+    def _mixed(self, sources: Sequence[Term], how: Mix | None) -> Tensor:
+        points = [self._source(term) for term in sources]
+        return mix(points, [term.weight for term in sources], how or self.model.latent.mix)
 
     def picture(self, recipe: Latent) -> Tensor:
         """The picture a recipe stands for, (1, C, H, W) in [-1, 1]: itself when it is one, else the decoded latent."""
-        if len(recipe.terms) == 1 and recipe.terms[0].kind in ("test", "png"):
+        if len(recipe.terms) == 1 and recipe.terms[0].kind in ("test", "png") and recipe.terms[0].layers is None:
             return self._given(recipe.terms[0])
         return self.decode_all(self.latent(recipe), [0])
 
