@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from playground.ui.figures import codes as codes
+from playground.ui.figures import everywhere as everywhere
 from playground.ui.figures import inside as inside
 from playground.ui.figures.base import FIGURES, Draw
 

@@ -1,0 +1,185 @@
+"""Likelihood: the same picture before every model that can judge it, each judgement ranked among test pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from playground.families.base import Encodes, HasCritic, HasLikelihood, HasPosterior, HasVariationalBound, Model
+from playground.images import Pictures, from_uint8, to_uint8
+from playground.knobs import Knob, Knobs
+from playground.latent import Latent, Noise
+from playground.metrics import psnr_db
+from playground.nets.likelihood import bits_per_dim
+from playground.tasks.base import Bench, Sheet, Task, register
+
+BOUND_DRAWS = 16
+"""Draws of the latent for a VAE's importance-weighted bound (Burda, Grosse & Salakhutdinov, arXiv 1509.00519)."""
+RANKED = 200
+RANKED_SLOWLY = 32
+"""Test pictures that a judgement is ranked among; fewer where one takes many passes of the network."""
+
+FACTS = ("names", "families", "kinds", "words", "value", "low", "middle", "high", "rank", "ranked")
+"""A list each, in the order of the cards; `low`, `middle` and `high` are 5, 50 and 95 % of the test pictures."""
+
+Kind = Literal["exact", "bound", "score"]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How a model judges pictures: `judge(x, noise)` gives a number of that `unit` for each, (B,).
+
+    It is found likelier with fewer bits/dim, and better with a higher score. A score is no likelihood: nobody made it add up to one.
+    """
+
+    kind: Kind
+    unit: str
+    judge: Callable[[Tensor, Noise], Tensor]
+    ranked: int = RANKED
+
+    def rank(self, value: float, others: np.ndarray) -> float:
+        """The share of `others` that are found less likely than `value`, in percent."""
+        worse = others < value if self.kind == "score" else others > value
+        return 100 * float(worse.mean())
+
+    def words(self, value: float) -> str:
+        """The number with its unit."""
+        return {"dB": f"{value:.1f} dB", "critic": f"critic {value:+.2f}"}.get(self.unit, f"{value:.2f} {self.unit}")
+
+
+def judge_of(model: Model, params: Knobs) -> Judge | None:
+    """The best that a model can say of how likely a picture is; None when it can say nothing at once."""
+    if isinstance(model, HasLikelihood):
+        return Judge("exact", "bits/dim", lambda x, noise: _bits(model.log_prob(x, noise), x))
+    if isinstance(model, HasPosterior):
+        return Judge("bound", "bits/dim", lambda x, noise: _bits(weighted_bound(model, x, noise), x))
+    if isinstance(model, HasVariationalBound):
+        return Judge("bound", "bits/dim", lambda x, noise: _bits(model.variational_bound(x, noise), x), RANKED_SLOWLY)
+    if isinstance(model, HasCritic):
+        return Judge("score", "critic", lambda x, noise: model.score(x).float())
+    if isinstance(model, Encodes) and model.live:
+        return Judge("score", "dB", lambda x, noise: psnr_db(x, seen(model, x, params)))
+    return None
+
+
+def weighted_bound(model: HasPosterior, x: Tensor, noise: Noise) -> Tensor:
+    """The importance-weighted lower bound on log P of pictures (B, C, H, W) in [-1, 1], in nats, (B,)."""
+    return torch.logsumexp(model.log_weights(x, noise, BOUND_DRAWS).double(), dim=0) - math.log(BOUND_DRAWS)
+
+
+def seen(model: Model, x: Tensor, params: Knobs) -> Tensor:
+    """What a model that encodes and decodes in one step makes of pictures (B, C, H, W)."""
+    assert isinstance(model, Encodes)
+    *_, last = model.decode(model.encode(x, params), params, Noise([0] * len(x)))
+    return last.x.to(x.device)
+
+
+def _bits(log_prob: Tensor, x: Tensor) -> Tensor:
+    return bits_per_dim(-log_prob.double(), x[0].numel())
+
+
+@register
+class Lens(Task):
+    """One picture, judged by every card of the data set that can: likelihoods, bounds, and what at best is a score.
+
+    Flows say log P exactly, VAEs and diffusion models a lower bound of it; an autoencoder has only its error of reconstruction, a GAN
+    only its critic. Numbers of different kinds cannot be compared; ranks among the same test pictures can.
+    """
+
+    name: ClassVar[str] = "lens"
+    title: ClassVar[str] = "Likelihood"
+    says: ClassVar[str] = (
+        "How likely does each model find this picture? Bits/dim are exact for flows and a bound for VAEs and diffusion. An autoencoder's "
+        "error and a GAN's critic are scores, not likelihoods. Each is ranked among test pictures."
+    )
+    stages: ClassVar = ()
+    view: ClassVar = "plot"
+    common: ClassVar[bool] = False
+    picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
+
+    @classmethod
+    def live(cls, model: Model) -> bool:
+        return False  # many models are asked
+
+    def run(self, bench: Bench) -> Iterator[Sheet]:
+        x = bench.picture(self.picture)
+        board = _Board(self.picture, to_uint8(x))
+        cards = [bench.card, *(card for card in bench.siblings() if card != bench.card)]
+        for index, card in enumerate(cards):
+            with bench.other(card) as other:
+                judge = judge_of(other.model, other.params)
+                if judge is None:
+                    continue
+                for share in ranking(other, judge):
+                    yield board.sheet((index + share) / len(cards))
+                board.add(other, judge, x.to(other.model.device))
+            yield board.sheet((index + 0.99) / len(cards))
+        yield board.sheet(1.0)
+
+
+def ranking(bench: Bench, judge: Judge) -> Iterator[float]:
+    """Judges the first test pictures, part by part; the share done. What was judged is remembered, also when stopped on the way."""
+    parts, pictures = _parts(bench), bench.shelf.pictures[: judge.ranked]
+    size = bench.batch_size if judge.ranked == RANKED else max(1, bench.batch_size // 4)
+    for start in range(0, len(pictures), size):
+        if start not in parts:
+            x = from_uint8(pictures[start : start + size]).to(bench.model.device)
+            parts[start] = judge.judge(x, Noise(range(start, start + len(x)))).double().cpu().numpy()
+            yield min(1.0, (start + size) / len(pictures))
+
+
+def ranked(bench: Bench) -> np.ndarray:
+    """What `ranking` has found, (N,): picture i with the noise of seed i."""
+    parts = _parts(bench)
+    return np.concatenate([parts[start] for start in sorted(parts)])
+
+
+def _parts(bench: Bench) -> dict[int, np.ndarray]:
+    return bench.remembered("lens", dict)
+
+
+class _Board:
+    """What has been found so far: pictures for the sheet, and the numbers of each card for the plot."""
+
+    def __init__(self, picture: Latent, given: Pictures) -> None:
+        self.picture = picture
+        self.pictures, self.labels, self.latents, self.cards = [given], ["what the model saw"], [""], [""]
+        self.facts: dict[str, list[Any]] = {name: [] for name in FACTS}
+
+    def add(self, bench: Bench, judge: Judge, x: Tensor) -> None:
+        """Judges the picture `x` (1, C, H, W), and shows what the model sees of it where that takes one step."""
+        value, others = judge.judge(x, Noise([0])).double().item(), ranked(bench)
+        name = bench.card.removesuffix(f"-{bench.siblings()[bench.card].dataset}")
+        low, middle, high = np.quantile(others, (0.05, 0.5, 0.95)).tolist()
+        rank = judge.rank(value, others)
+        found = (name, bench.model.family, judge.kind, judge.words(value), value, low, middle, high, rank, len(others))
+        for key, fact in zip(self.facts, found, strict=True):
+            self.facts[key].append(fact)
+        if isinstance(bench.model, Encodes) and bench.model.live:
+            self.pictures.append(to_uint8(seen(bench.model, x, bench.params)))
+            self.labels.append(f"{name}\n{judge.words(value)}")
+            given = len(self.picture.terms) == 1 and self.picture.terms[0].kind in ("test", "png")
+            self.latents.append(str(self.picture) if given else "")  # any other recipe means another point to each model
+            self.cards.append(bench.card)
+
+    def sheet(self, progress: float) -> Sheet:
+        facts = {key: list(values) for key, values in self.facts.items()} if self.facts["names"] else {}
+        seeds = (0,) * len(self.labels)
+        return Sheet(
+            np.concatenate(self.pictures), 7, tuple(self.labels), tuple(self.latents), seeds, facts, progress, tuple(self.cards),
+            says=told(facts) if progress == 1 else "", named=True,
+        )  # fmt: skip
+
+
+def told(facts: Mapping[str, list[Any]]) -> str:
+    """Who ranks the picture highest among test pictures, and who lowest."""
+    order = sorted(range(len(facts["names"])), key=lambda index: -facts["rank"][index])
+    first, last = (f"{facts['names'][index]} ({facts['words'][index]})" for index in (order[0], order[-1]))
+    above, below = (f"above {facts['rank'][index]:.0f} % of {facts['ranked'][index]} test pictures" for index in (order[0], order[-1]))
+    return f"{first} ranks it highest, {above}; {last} ranks it lowest, {below}."
