@@ -42,6 +42,8 @@ def values(spec: KnobSpec) -> st.SearchStrategy[Any]:
         return st.sampled_from(["pc:1", "dim:2", "class:0"])
     if spec.widget == "class":
         return st.sampled_from(["any", "none", "0", "2"])
+    if spec.widget == "name":
+        return st.sampled_from(["", "sleeves", "a-b_2"])
     if spec.kind == "int":
         return st.integers(int(spec.minimum or 0), int(spec.maximum or 0))
     if spec.kind == "float":

@@ -31,7 +31,7 @@ LEVELS = 1
 # What makes each knob of a task matter: seeds where pictures would do, more than one source to mix, noise in the pixels.
 BASE: dict[str, dict[str, Any]] = {
     "sample": {"num_samples": 3, "seed": 5, "scheduler": "ddim", "eta": 0.5, "guidance_scale": 2.0, "label": "any", "truncation_psi": 0.5},
-    "traverse": {"start": "seed:5", "direction": "pc:1", "span": 2.0, "num_frames": 5},
+    "traverse": {"start": "seed:5", "direction": "pc:1", "span": 2.0, "num_frames": 5, "direction_name": ""},
     "interpolate": {"ends": ["seed:1", "seed:2", "seed:3"], "num_frames": 5},
     "reconstruct": {"picture": "test:3", "num_samples": 2, "seed": 4},
     "inside": {"picture": "test:3"},
@@ -42,6 +42,11 @@ BASE: dict[str, dict[str, Any]] = {
     "lens": {"picture": "test:3"},
     "anomaly": {"picture": "test:3", "threshold": 50.0},
     "holes": {"num_samples": 3, "seed": 5},
+    "style": {"seed": 5, "num_rows": 2, "num_columns": 2},
+    "directions": {"start": "seed:5", "num_directions": 2, "num_frames": 3},
+    "noise": {"start": "seed:5", "num_samples": 2, "seed": 4},
+    "critic": {"num_samples": 2, "seed": 4},
+    "collapse": {"num_samples": 2, "seed": 4},
     "map": {"x": 0.3, "y": -0.2},
     "decode": {"latent": "0.5*seed:1 + 0.5*seed:2", "pixels": "sample", "scheduler": "ddpm"},
 }
@@ -49,6 +54,8 @@ BRIEF = {"num_inference_steps": 6}
 """What takes many steps takes fewer here."""
 QUIET = {"pixels": "mean", "scheduler": "dpmsolver++", "noise": "none"}
 """No noise but that of the latent."""
+WRITTEN = ("direction_name",)
+"""Knobs that change the recipe, not the picture."""
 OTHER_TEXT: dict[str, Any] = {
     "direction": "dim:1",
     "start": "seed:6",
@@ -58,6 +65,7 @@ OTHER_TEXT: dict[str, Any] = {
     "terms": ["seed:1", "seed:7", "test:2"],
     "label": "1",
     "hole": "left",
+    "direction_name": "sleeves",
 }
 
 
@@ -157,7 +165,7 @@ def test_every_knob_shows_and_stays_finite(family: str, task: str, spec: KnobSpe
         result = ask(engine, card, task, **{spec.name: value})
         assert np.isfinite(result.pictures.astype(float)).all()
         assert all(np.isfinite(numbers(fact)).all() for fact in result.sheet.facts.values())
-        seen.append(result.pictures.tobytes())
+        seen.append((result.pictures.tobytes(), result.sheet.latents if spec.name in WRITTEN else ()))
     assert len(set(seen)) == len(seen), f"{spec.name} changes nothing in {task}"
 
 

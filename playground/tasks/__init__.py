@@ -17,6 +17,8 @@ from playground.tasks import directions as directions  # isort: skip
 from playground.tasks import noise as noise  # isort: skip
 from playground.tasks import critic as critic  # isort: skip
 from playground.tasks import collapse as collapse  # isort: skip
+from playground.tasks import density as density  # isort: skip
+from playground.tasks import steps as steps  # isort: skip
 from playground.tasks import map as map  # isort: skip
 from playground.tasks import decode as decode  # isort: skip
 from playground.tasks.base import TASKS, Bench, Sheet, Task, find_task

@@ -1,0 +1,115 @@
+"""Noise: what a network adds beside the latent, where, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from playground.families.base import HasNoiseInputs
+from playground.images import to_uint8
+from playground.knobs import MAX_SEED, Knob, Seed
+from playground.latent import Latent, Noise
+from playground.tasks.base import Bench, Sheet, Task, register
+from playground.tasks.marks import coloured, heat
+
+DRAWN = 32
+"""Noises by which the standard deviation of a pixel is measured."""
+DARK = 10
+"""Grey levels up to which a pixel of the picture without noise counts as background."""
+
+
+@register
+class NoiseInputs(Task):
+    """One latent without noise and with several noises, and the standard deviation of each pixel over 32 noises, from seed on.
+
+    Source: Karras, Laine & Aila, arXiv 1812.04948, section 3.2 and figure 4.
+    """
+
+    name: ClassVar[str] = "noise"
+    title: ClassVar[str] = "Noise"
+    says: ClassVar[str] = (
+        "The same latent with other noise inputs: what stays is decided by w, what changes is left to chance. The map is brightest where most changes."
+    )
+    needs: ClassVar[tuple[type, ...]] = (HasNoiseInputs,)
+    view: ClassVar = "plot"
+    common: ClassVar[bool] = False
+    without: ClassVar[tuple[str, ...]] = ("noise",)
+    start: Latent = Knob(Latent.parse("seed:7"), label="Latent", help="What all pictures share: a seed or a picture.", widget="latent")
+    num_samples: int = Knob(5, label="Noises", help="How many pictures with other noise are shown.", ge=1, le=10, step=1)
+    seed: int = Seed("Which noises; the same seed gives the same ones.")
+
+    def run(self, bench: Bench) -> Iterator[Sheet]:
+        z, model = bench.latent(self.start), bench.able(HasNoiseInputs)
+        seeds = [(self.seed + index) % (MAX_SEED + 1) for index in range(DRAWN)]
+        plain = model.freckled(z, None)
+        drawn = _drawn(bench, z, seeds)
+        spread = deviation(drawn)
+        sides = model.noise_sides()
+        shares = [deviation(_drawn(bench, z, seeds[: DRAWN // 2], [index])).mean().item() for index in range(len(sides))]
+        bright = to_uint8(plain)[0].max(axis=-1) > DARK
+        facts: dict[str, Any] = {
+            "names": [f"{side}×{side}, {'first' if side not in sides[:index] else 'second'}" for index, side in enumerate(sides)],
+            "by_input": [round(share, 4) for share in shares],
+            "mean_levels": round(spread.mean().item(), 4),
+            "largest_levels": round(spread.max().item(), 4),
+            "inside_levels": round(_mean(spread[bright]), 4),
+            "outside_levels": round(_mean(spread[~bright]), 4),
+        }
+        yield self._sheet(bench, plain, drawn[: self.num_samples], seeds, spread, facts)
+
+    def _sheet(self, bench: Bench, plain: Tensor, drawn: Tensor, seeds: Sequence[int], spread: np.ndarray, facts: dict[str, Any]) -> Sheet:
+        shown = heat(torch.from_numpy(spread / max(spread.max(), 1e-6))[None])
+        pictures = np.concatenate([coloured(to_uint8(plain)), coloured(to_uint8(drawn)), shown])
+        own, none = _recipes(bench, str(self.start))
+        return Sheet(
+            pictures,
+            len(pictures),
+            ("no noise", *(f"noise {seed}" for seed in seeds[: len(drawn)]), "deviation"),
+            (none, *[own] * len(drawn), ""),
+            (0, *seeds[: len(drawn)], 0),
+            facts,
+            says=told(facts),
+            named=True,
+        )
+
+
+def _recipes(bench: Bench, recipe: str) -> tuple[str, str]:
+    """The recipe for the pictures with noise and for those without: each stands only where the request's knob agrees."""
+    own = getattr(bench.params, "noise", "none") == "own"
+    return (recipe, "") if own else ("", recipe)
+
+
+def _drawn(bench: Bench, z: Tensor, seeds: Sequence[int], inputs: Sequence[int] | None = None) -> Tensor:
+    """Pictures of one latent (1, *latent.shape) with the noise of each seed."""
+    model, parts = bench.able(HasNoiseInputs), []
+    for start in range(0, len(seeds), bench.batch_size):
+        part = seeds[start : start + bench.batch_size]
+        parts.append(model.freckled(z.expand(len(part), *z.shape[1:]), Noise(part), inputs))
+    return torch.cat(parts)
+
+
+def deviation(x: Tensor) -> np.ndarray:
+    """The standard deviation of each pixel over pictures (B, C, H, W) in [-1, 1], in grey levels, (H, W)."""
+    spread: np.ndarray = (127.5 * x.float().std(dim=0)).mean(dim=0).cpu().numpy()
+    return spread
+
+
+def told(facts: dict[str, Any]) -> str:
+    """Where noise acts, and how much."""
+    if not facts["names"]:
+        return "This network was trained without noise inputs: w alone decides every pixel, and the pictures are all the same."
+    strongest = max(range(len(facts["names"])), key=lambda index: facts["by_input"][index])
+    inside, outside = facts["inside_levels"], facts["outside_levels"]
+    return (
+        f"Other noise moves a pixel by {facts['mean_levels']:.1f} grey levels on average, {facts['largest_levels']:.0f} at most: "
+        f"{inside:.1f} on the clothes, {outside:.1f} around them. The input at {facts['names'][strongest]} moves most, "
+        f"{facts['by_input'][strongest]:.1f} by itself."
+    )
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else 0.0
