@@ -12,9 +12,11 @@ from torch import Tensor
 from playground.families.base import Encodes, HasPosterior, Inverts, Model
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob, KnobSpec, Seed
-from playground.latent import Latent, Noise
+from playground.latent import Latent
 from playground.metrics import psnr_db, ssim
 from playground.tasks.base import Bench, Sheet, Task, register
+from playground.tasks.marks import coloured
+from playground.tasks.shared import posterior_draws
 
 ERROR_GAIN = 2.0
 
@@ -49,7 +51,7 @@ class Reconstruct(Task):
             yield from self._search(bench, x, guess)
             return
         seeds = [0, *range(self.seed, self.seed + self._num_draws(bench))]
-        z = torch.cat([guess, self._draws(bench, x, seeds[1:])]) if len(seeds) > 1 else guess
+        z = torch.cat([guess, posterior_draws(bench, x, seeds[1:])]) if len(seeds) > 1 else guess
         cells = [("reconstruction", str(self.picture)), *((f"draw {index}", "") for index in range(1, len(seeds)))]
         for pictures, share in bench.decode(z, seeds):
             yield self._sheet(x, from_uint8(pictures).to(x.device), cells, share)
@@ -65,7 +67,7 @@ class Reconstruct(Task):
     def _sheet(self, x: Tensor, back: Tensor, cells: Sequence[tuple[str, str]], share: float) -> Sheet:
         """The given picture and its error map with the pictures `back` (B, C, H, W), of which `cells` give label and recipe."""
         (label, recipe), *rest = cells
-        pictures = [_coloured(to_uint8(x)), _coloured(to_uint8(back[:1])), error_map(x, back[:1]), _coloured(to_uint8(back[1:]))]
+        pictures = [coloured(to_uint8(x)), coloured(to_uint8(back[:1])), error_map(x, back[:1]), coloured(to_uint8(back[1:]))]
         labels = ("what the model saw", label, "error", *(name for name, _ in rest))
         latents = (str(self.picture), recipe, "", *(recipe for _, recipe in rest))
         facts = {"psnr_db": psnr_db(x, back[:1]).item(), "ssim": ssim(x, back[:1]).item()}
@@ -75,11 +77,6 @@ class Reconstruct(Task):
     def _num_draws(self, bench: Bench) -> int:
         return self.num_samples if isinstance(bench.model, HasPosterior) else 0
 
-    def _draws(self, bench: Bench, x: Tensor, seeds: list[int]) -> Tensor:
-        mu, log_var = bench.able(HasPosterior).posterior(x)
-        eps = Noise(seeds).normal(mu.shape[1:], "posterior").to(mu.device)
-        return (mu + torch.exp(0.5 * log_var) * eps).view(-1, *bench.model.latent.shape)
-
 
 def error_map(x: Tensor, y: Tensor) -> Pictures:
     """The signed difference y - x as colours on black: orange where `y` is brighter, blue where darker; (B, H, W, 3)."""
@@ -87,7 +84,3 @@ def error_map(x: Tensor, y: Tensor) -> Pictures:
     strength = np.clip(ERROR_GAIN * np.abs(difference), 0, 1)
     colour = np.where(difference > 0, np.array([230, 159, 0]), np.array([86, 180, 233]))
     return (strength * colour).astype(np.uint8)
-
-
-def _coloured(pictures: Pictures) -> Pictures:
-    return pictures if pictures.shape[-1] == 3 else pictures.repeat(3, axis=-1)
