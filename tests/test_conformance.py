@@ -22,6 +22,7 @@ from playground.metrics import psnr_db
 from playground.request import Request
 from playground.settings import Settings
 from playground.tasks import TASKS, Task
+from playground.tasks.vary import turnable
 from tests.tiny import TINY_CARDS, TinyEngine
 
 BUNDLED = [card.id for card in bundled_cards().values() if card.family in FAMILIES and card.files]
@@ -34,7 +35,9 @@ BASE: dict[str, dict[str, Any]] = {
     "traverse": {"start": "seed:5", "direction": "pc:1", "span": 2.0, "num_frames": 5, "direction_name": ""},
     "interpolate": {"ends": ["seed:1", "seed:2", "seed:3"], "num_frames": 5},
     "reconstruct": {"picture": "test:3", "num_samples": 2, "seed": 4},
-    "inside": {"picture": "test:3"},
+    "inside": {"picture": "test:3", "num_samples": 2, "seed": 4},
+    "rate": {"picture": "test:3", "num_samples": 2, "seed": 4},
+    "aggregate": {"picture": "test:3", "num_samples": 2, "seed": 4},
     "compress": {"picture": "test:3"},
     "denoise": {"picture": "test:3", "noise": 0.3, "salt": 0.05, "hole": "box:9,9,10,10", "seed": 4},
     "arithmetic": {"terms": ["seed:1", "test:3", "seed:2"], "num_frames": 5},
@@ -47,6 +50,14 @@ BASE: dict[str, dict[str, Any]] = {
     "noise": {"start": "seed:5", "num_samples": 2, "seed": 4},
     "critic": {"num_samples": 2, "seed": 4},
     "collapse": {"num_samples": 2, "seed": 4},
+    "trajectory": {"start": "seed:5"},
+    "schedulers": {"most_steps": 10, "seed": 5},
+    "noising": {"picture": "test:3", "num_frames": 5, "seed": 4},
+    "inpaint": {"picture": "test:3", "mask": "left", "target": "none", "num_samples": 2, "num_resamplings": 2, "seed": 4},
+    "variation": {"picture": "test:3", "strength": 0.5, "target": "none", "num_samples": 2, "seed": 4},
+    "edit": {"picture": "test:3", "target": "2", "depth": 0.5},
+    "quality": {"num_samples": 2, "seed": 5},
+    "vary": {"num_values": 3, "num_samples": 2, "seed": 5},
     "map": {"x": 0.3, "y": -0.2},
     "decode": {"latent": "0.5*seed:1 + 0.5*seed:2", "pixels": "sample", "scheduler": "ddpm"},
 }
@@ -64,6 +75,8 @@ OTHER_TEXT: dict[str, Any] = {
     "ends": ["seed:1", "seed:7"],
     "terms": ["seed:1", "seed:7", "test:2"],
     "label": "1",
+    "target": "1",
+    "mask": "right",
     "hole": "left",
     "direction_name": "sleeves",
 }
@@ -159,7 +172,8 @@ def test_every_knob_shows_and_stays_finite(family: str, task: str, spec: KnobSpe
     model = engine.model(card)
     if TASKS[task].missing(model) is not None or spec not in (*TASKS[task].specs_for(model), *model.knobs()):
         return  # nothing to turn: the page does not show it
-    ends = spec.ends() or (BASE[task][spec.name], OTHER_TEXT[spec.name])
+    names = tuple(knob.name for knob in turnable(model)) if spec.widget == "knob" else ()
+    ends = spec.ends() or names or (BASE[task][spec.name], OTHER_TEXT[spec.name])
     seen = []
     for value in ends:
         result = ask(engine, card, task, **{spec.name: value})

@@ -58,7 +58,8 @@ class Holes(Task):
         real = bench.remembered("holes/real", lambda: self._features(bench, from_uint8(bench.shelf.pictures)))
         features: list[Tensor] = []
         for index in range(len(rows)):
-            for made, share in self._measured(bench, index):
+            made = torch.empty(0)
+            for made, share in self._measured(bench, index):  # noqa: B007 - the last is all of them
                 yield self._sheet(rows, {}, (index + share) / (len(rows) + 1), "The pictures are being compared with test pictures…")
             features.append(made)
         some = real[:NUM_MEASURED]
