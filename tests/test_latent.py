@@ -15,6 +15,7 @@ from torch import Tensor
 from playground.errors import BadLatent
 from playground.latent import (
     DIRECTIONS,
+    MAX_NAME,
     MAX_SEED,
     MAX_TERMS,
     SOURCES,
@@ -83,12 +84,23 @@ WHOLE = st.integers(0, MAX_SEED).map(str)
 PLACES = st.tuples(st.floats(-2, 2), st.floats(-2, 2)).map(lambda place: f"{place[0]:.4g},{place[1]:.4g}".replace("e-0", "e-"))
 PNGS = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", min_size=1, max_size=40)
 VALUES = {"origin": st.just(""), "near": PLACES, "png": PNGS}
-TERMS = st.sampled_from(SOURCES + DIRECTIONS).flatmap(lambda kind: st.builds(Term, WEIGHTS, st.just(kind), VALUES.get(kind, WHOLE)))
+SPANS = st.none() | st.tuples(st.integers(0, 20), st.integers(0, 20)).map(lambda ends: (min(ends), max(ends)))
+NAMES = st.just("") | st.text("abcXYZ0189-_äß", min_size=1, max_size=MAX_NAME)
+TERMS = st.sampled_from(SOURCES + DIRECTIONS).flatmap(
+    lambda kind: st.builds(Term, WEIGHTS, st.just(kind), VALUES.get(kind, WHOLE), SPANS, NAMES)
+)
 LATENTS = (
     st.lists(TERMS, min_size=1, max_size=MAX_TERMS)
     .map(lambda terms: Latent(tuple(terms)))
-    .filter(lambda latent: abs(sum(term.weight for term in latent.sources)) > 1e-3)
+    .filter(lambda latent: bool(latent.sources) and all(abs(sum(term.weight for term in mixed)) > 1e-3 for mixed in mixtures(latent)))
 )
+
+
+def mixtures(latent: Latent) -> list[list[Term]]:
+    """What is mixed in each of the layers 0..21, asked of the terms one by one; only what has no layers where there is nothing else."""
+    plain = [term for term in latent.sources if term.layers is None] or [Term(1.0, "origin", "")]
+    own = [[term for term in latent.sources if term.layers and term.layers[0] <= layer <= term.layers[1]] for layer in range(22)]
+    return [found or plain for found in own] + [plain]
 
 
 @calm
@@ -122,6 +134,12 @@ def test_a_written_weight_has_six_digits(weight: float, seed: int):
         (".5*near:-0.2,1e-1", [(0.5, "near", "-0.2,1e-1")]),
         ("1e-2*class:0 + origin", [(0.01, "class", "0"), (1, "origin", "")]),
         ("png:aB-_9", [(1, "png", "aB-_9")]),
+        ("seed:5@3-5", [(1, "seed", "5", (3, 5))]),
+        ("seed:1 + seed:5@3", [(1, "seed", "1"), (1, "seed", "5", (3, 3))]),
+        ("2*pc:1@0-02", [(1, "origin", ""), (2, "pc", "1", (0, 2))]),
+        ("seed:1 + 2*sefa:07@0-2~Ärmel-2_x", [(1, "seed", "1"), (2, "sefa", "7", (0, 2), "Ärmel-2_x")]),
+        ("origin@1 + 1*dim:3~sleeves", [(1, "origin", "", (1, 1)), (1, "dim", "3", None, "sleeves")]),
+        ("seed:1 + 0.5*seed:2@1-3 + 0.5*test:3@2-5", [(1, "seed", "1"), (0.5, "seed", "2", (1, 3)), (0.5, "test", "3", (2, 5))]),
     ],
 )
 def test_recipes_a_person_writes(text: str, terms: list[tuple[float, str, str]]):
@@ -167,6 +185,21 @@ def test_recipes_a_person_writes(text: str, terms: list[tuple[float, str, str]])
         ("1*seed:1 + -1*seed:2", "add up to 0"),
         (" + ".join(["seed:1"] * (MAX_TERMS + 1)), "too long"),
         ("png:" + "a" * 20_000, "longer than"),
+        ("seed:1@", "names no layers"),
+        ("seed:1@5-3", "names no layers"),
+        ("seed:1@a", "names no layers"),
+        ("seed:1@-1", "names no layers"),
+        ("seed:1@1-2-3", "names no layers"),
+        ("seed:1@٣", "names no layers"),
+        ("seed:1@1000", "names no layers"),
+        ("pc:1~", "no name for a direction"),
+        ("pc:1~two words", "not part"),
+        ("pc:1~a+b", "no name for a direction"),
+        ("pc:1~" + "a" * 25, "at most 24"),
+        ("pc:1~a~b", "no name for a direction"),
+        ("pc:1~sleeves@0-2", "no name for a direction"),
+        ("seed:1 + 0*seed:2@3", "weight 0"),
+        ("seed:1 + 1*seed:2@0-3 + -1*seed:3@3-5", "add up to 0"),
     ],
 )
 def test_bad_recipes_are_refused_in_a_sentence(text: object, words: str):
@@ -197,6 +230,36 @@ def test_parts_of_a_recipe():
     assert Latent.seed(4) == Latent.parse("seed:4")
     assert latent.plus(0, "dim", "1") == latent
     assert str(Latent.seed(4).plus(-1.5, "dim", "2")) == "seed:4 + -1.5*dim:2"
+
+
+def test_parts_of_a_recipe_with_layers():
+    latent = Latent.parse("seed:1 + seed:2@1-3 + seed:3@3-5 + 2*pc:1@0-2~hem")
+    assert [str(term) for term in latent.base] == ["seed:1"]
+    assert latent.pieces == ((1, 2), (3, 3), (4, 5))
+    assert [[term.value for term in latent.at(layer)] for layer in range(7)] == [["1"], ["2"], ["2"], ["2", "3"], ["3"], ["3"], ["1"]]
+    assert Latent.parse("seed:1@0-2").base == (Term(1.0, "origin", ""),) and Latent.parse("seed:1").pieces == ()
+    assert str(Latent.seed(4).plus(2, "pc", "1", (0, 2), "hem")) == "seed:4 + 2*pc:1@0-2~hem"
+
+
+@calm
+@given(latent=LATENTS)
+def test_pieces_have_the_same_sources_throughout(latent: Latent):
+    inside = {layer: piece for piece in latent.pieces for layer in range(piece[0], piece[1] + 1)}
+    expected = mixtures(latent)
+    for layer in range(22):
+        assert [*latent.at(layer)] == expected[layer]
+        assert (layer in inside) == any(term.covers(layer) for term in latent.sources)
+        assert layer not in inside or latent.at(layer) == latent.at(inside[layer][0])
+
+
+def test_mixing_recipes_with_layers_mixes_each_layer():
+    mixed = Latent.mix([Latent.parse("seed:1 + seed:2@3-5 + 2*pc:1@0-1~hem"), Latent.seed(7)], [0.25, 0.75])
+    assert str(mixed) == "0.25*seed:1 + 0.5*pc:1@0-1~hem + 0.75*seed:7 + 0.25*seed:2@3-5 + 0.75*seed:7@3-5"
+    crossed = Latent.mix([Latent.parse("seed:1 + seed:2@0-3"), Latent.parse("seed:7 + seed:8@2-5")], [0.5, 0.5])
+    assert [[(term.weight, term.value) for term in crossed.at(layer)] for layer in (0, 2, 5, 6)] == [
+        [(0.5, "2"), (0.5, "7")], [(0.5, "2"), (0.5, "8")], [(0.5, "1"), (0.5, "8")], [(0.5, "1"), (0.5, "7")]
+    ]  # fmt: skip
+    assert str(Latent.mix([Latent.parse("seed:1 + seed:2@0-3"), Latent.seed(3)], [1.0, 0.0])) == "seed:1 + seed:2@0-3"
 
 
 def test_mixing_recipes_weighs_their_shares():

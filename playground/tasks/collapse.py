@@ -23,10 +23,10 @@ COUNTED = 256
 SLOPED = 64
 """Real pictures at which the critic's slope is measured."""
 RULES = {
-    "1912.04958": "is penalised for being steep at real pictures (R1)",
-    "1802.05957": "has every layer divided by its largest singular value (spectral normalisation)",
-    "1704.00028": "names a price that may rise by one a unit of distance (Wasserstein, gradient penalty)",
-    "1701.00160": "has no penalty, and moves once while the generator moves five times",
+    "1912.04958": "the critic pays for being steep at real pictures (R1)",
+    "1802.05957": "each layer of the critic is divided by its largest singular value (spectral normalisation)",
+    "1704.00028": "scores are a price that may rise by one per unit of distance (gradient penalty)",
+    "1701.00160": "no penalty, and the critic moves once to five moves of the generator",
 }
 """What keeps the critic in check, by the paper that a card names."""
 
@@ -42,12 +42,12 @@ class Collapse(Task):
     name: ClassVar[str] = "collapse"
     title: ClassVar[str] = "Mode collapse"
     says: ClassVar[str] = (
-        "The same seeds given to GANs that differ in what keeps their critic in check. A collapsed one makes few kinds of picture, however the seed falls."
+        "The same seeds given to GANs that differ in what keeps their critic in check. A collapsed one makes few kinds of picture, "
+        "however the seed falls."
     )
     needs: ClassVar[tuple[type, ...]] = (HasCritic,)
-    view: ClassVar = "plot"
     common: ClassVar[bool] = False
-    num_samples: int = Knob(10, label="Pictures", help="How many are shown of each model.", ge=2, le=16, step=1)
+    num_samples: int = Knob(8, label="Pictures", help="How many are shown of each model.", ge=2, le=16, step=1)
     seed: int = Seed("Which are shown; every model gets the same seeds. What is counted are always seeds 0 to 255.")
 
     @classmethod
@@ -79,13 +79,9 @@ class Collapse(Task):
         self, bench: Bench, cards: Mapping[str, Card], seeds: Sequence[int], pictures: np.ndarray, rows: list[dict[str, Any]]
     ) -> Sheet:
         titles = [short(card.title) for card in cards.values()]
-        figures = [_figures(bench.measured(name)) for name in cards]
         labels = []
-        for title, row, written in zip(titles, rows, figures, strict=True):
-            labels += [
-                f"{title}: {row['kinds']:.1f} classes, variety {100 * row['variety']:.0f} %{written}",
-                *(f"{title} · seed {seed}" for seed in seeds[1:]),
-            ]
+        for title, card, row in zip(titles, cards.values(), rows, strict=True):
+            labels += [described(card, row, bench.measured(card.id)), *(f"{title}, seed {seed}" for seed in seeds[1:])]
         names = [*bench.shelf.classes]
         real = np.bincount(bench.shelf.labels, minlength=len(names)) / len(bench.shelf.labels)
         facts = {
@@ -103,7 +99,7 @@ class Collapse(Task):
             tuple(seed for _ in cards for seed in seeds),
             facts,
             cards=tuple(name for name in cards for _ in seeds),
-            says=told(titles, [*cards.values()], rows, names),
+            says=told(titles, rows, names),
             named=True,
             group=max(2, len(cards)),
         )
@@ -145,11 +141,13 @@ def effective(counts: Tensor) -> float:
     return float(torch.special.entr(shares).sum().exp())
 
 
-def _figures(measured: Mapping[str, Any]) -> str:
-    """What evaluation wrote of a card, on 10,000 pictures."""
+def described(card: Card, row: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+    """Two lines: the rule by which a card was trained, and what was counted here and, on 10,000 pictures, by its evaluation."""
+    rule = next((rule for paper, rule in RULES.items() if paper in card.paper), "")
     wanted = (("classifier_fd", "FD {:.1f}"), ("recall", "recall {:.2f}"), ("coverage", "coverage {:.2f}"))
-    found = [words.format(measured[name]["value"]) for name, words in wanted if name in measured]
-    return f"\nof 10,000: {', '.join(found)}" if found else "\nnot yet evaluated on 10,000 pictures"
+    found = [words.format(measured[name]["value"]) for name, words in wanted if name in measured] or ["not yet evaluated"]
+    counted = f"{row['kinds']:.1f} classes, variety {100 * row['variety']:.0f} %, critic's slope {row['slope']:.2g}"
+    return f"{short(card.title)}{': ' if rule else ''}{rule}\n{counted}  ·  {', '.join(found)}"
 
 
 def short(title: str) -> str:
@@ -157,22 +155,14 @@ def short(title: str) -> str:
     return title.partition(" on ")[0].rstrip(",")
 
 
-def told(titles: Sequence[str], cards: Sequence[Card], rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> str:
-    """Who makes most and least, and what differs between the cards."""
+def told(titles: Sequence[str], rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> str:
+    """Who makes most and least, and what was counted."""
     order = sorted(range(len(rows)), key=lambda index: rows[index]["variety"])
     least, most = order[0], order[-1]
-    rarest = min(range(len(classes)), key=lambda kind: rows[least]["share"][kind])
-    words = [
-        f"Of {COUNTED} pictures each, {titles[most]} makes {rows[most]['kinds']:.1f} classes' worth with {100 * rows[most]['variety']:.0f} % of the "
-        f"variety of real ones."
-    ]
+    of = f"{rows[most]['kinds']:.1f} of {len(classes)} classes and {100 * rows[most]['variety']:.0f} % of the variety of real pictures"
+    words = f"{titles[most]}: {of}."
     if least != most:
-        words.append(
-            f"{titles[least]} makes {rows[least]['kinds']:.1f} with {100 * rows[least]['variety']:.0f} %; "
-            f"{100 * rows[least]['share'][rarest]:.0f} % are {classes[rarest]}."
-        )
-    for title, card, row in zip(titles, cards, rows, strict=True):
-        rule = next((rule for paper, rule in RULES.items() if paper in card.paper), "")
-        if rule:
-            words.append(f"{title}: its critic {rule}; slope {row['slope']:.2g} at real pictures.")
-    return " ".join(words)
+        rarest = min(range(len(classes)), key=lambda kind: rows[least]["share"][kind])
+        few = f"{rows[least]['kinds']:.1f} classes and {100 * rows[least]['variety']:.0f} %"
+        words += f" {titles[least]}: {few}; {100 * rows[least]['share'][rarest]:.1f} % of its pictures are {classes[rarest]}."
+    return f"{words} Counted on {COUNTED} pictures each; unevenly made classes count for less."

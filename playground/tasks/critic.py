@@ -34,7 +34,8 @@ class Critic(Task):
     name: ClassVar[str] = "critic"
     title: ClassVar[str] = "Critic"
     says: ClassVar[str] = (
-        "The critic's score under each picture, highest first: the higher, the more real it takes it to be. Lower ψ and see whether safer pictures convince it."
+        "The critic's score under each picture, highest first: the higher, the more real it takes it to be. Lower ψ and see whether "
+        "safer pictures convince it."
     )
     needs: ClassVar[tuple[type, ...]] = (HasCritic,)
     view: ClassVar = "plot"
@@ -52,9 +53,10 @@ class Critic(Task):
         for pictures, share in bench.decode(z, seeds):
             if share < 1:
                 yield Sheet(pictures[: self.num_samples], self.num_samples, progress=0.7 * share, named=True)
-        made = judged(bench, pictures)
+        made, real = judged(bench, pictures), torch.empty(0)
         shelf = bench.shelf.pictures
-        for real, share in in_parts(bench, "critic-real", len(shelf), lambda start, stop: judged(bench, shelf[start:stop])):
+        for part, share in in_parts(bench, "critic-real", len(shelf), lambda start, stop: judged(bench, shelf[start:stop])):
+            real = part
             if share < 1:
                 yield Sheet(pictures[: self.num_samples], self.num_samples, progress=0.7 + 0.3 * share, named=True)
         yield self._sheet(bench, pictures[: self.num_samples], seeds, made, real)
@@ -63,7 +65,7 @@ class Critic(Task):
         shelf, count = bench.shelf.pictures, min(self.num_samples, len(bench.shelf.pictures))
         odd = strange(shelf)
         of_odd = judged(bench, np.concatenate([*odd.values()]))
-        cells = [(f"seed {seed}", str(Latent.seed(seed)), seed) for seed in seeds[: len(pictures)]]
+        cells = [(f"made {seed}", str(Latent.seed(seed)), seed) for seed in seeds[: len(pictures)]]
         cells += [(f"real {index}", "", 0) for index in range(count)] + [(name, "", 0) for name in odd]
         scores = torch.cat([made[: len(pictures)], real[:count], of_odd])
         order = scores.argsort(descending=True, stable=True).tolist()
@@ -71,13 +73,18 @@ class Critic(Task):
         return Sheet(
             np.concatenate([pictures, shelf[:count], *odd.values()])[order],
             len(order),
-            tuple(f"{cells[index][0]}\n{scores[index]:+.2f}" for index in order),
+            tuple(f"{cells[index][0]}\n{signed(scores[index].item())}" for index in order),
             tuple(cells[index][1] for index in order),
             tuple(cells[index][2] for index in order),
             facts,
             says=told(facts, real),
             named=True,
         )
+
+
+def signed(score: float) -> str:
+    """`+0.25`, `−0.25`."""
+    return f"{score:+.2f}".replace("-", "−")
 
 
 def judged(bench: Bench, pictures: Pictures) -> Tensor:

@@ -28,10 +28,10 @@ class Directions(Task):
     name: ClassVar[str] = "directions"
     title: ClassVar[str] = "Directions"
     says: ClassVar[str] = (
-        "One picture pushed along several directions, a row each, and how much lies in every direction. Take one to Traverse to walk it and name it."
+        "One picture pushed along several directions, a row each, and how much lies in every direction. Take one to Traverse to walk "
+        "it and name it."
     )
     needs: ClassVar[tuple[type, ...]] = (HasSpectra, HasLayers)
-    view: ClassVar = "plot"
     common: ClassVar[bool] = False
     start: Latent = Knob(Latent.parse("seed:7"), label="Start", help="The middle of every row: a seed or a picture.", widget="latent")
     kind: Literal["pc", "sefa"] = Knob(
@@ -75,18 +75,16 @@ class Directions(Task):
                 facts,
                 done,
                 says=says,
-                heads=tuple(f"{place:+g} σ" if place else "start" for place in places),
-                sides=tuple(f"{self.kind}:{name} · {words(values[index].item(), share[index])}" for index, name in enumerate(names)),
+                heads=tuple(f"{place:+g}" if place else "start" for place in places),
+                sides=tuple(f"{self.kind}:{name}  λ {values[index].item():.3g}" for index, name in enumerate(names)),
             )
 
     def _told(self, model: HasLayers, share: list[float], count: int) -> str:
         """How much lies in the directions shown, and which layers move."""
         layers = span_words(model, span_of(model, self.from_layer, self.to_layer))  # type: ignore[arg-type]
         half = next(index for index in range(len(share)) if sum(share[: index + 1]) >= 0.5) + 1
-        what = "variance of w" if self.kind == "pc" else "sum of eigenvalues of AᵀA, A the weights by which layers read w,"
-        return f"The {count} shown hold {100 * sum(share[:count]):.0f} % of the {what} and half of it lies in {half} of {len(share)}. Moved: {layers}."
-
-
-def words(value: float, share: float) -> str:
-    """An eigenvalue and its share of the sum."""
-    return f"λ {value:.3g}, {100 * share:.0f} %"
+        what = "variance of w" if self.kind == "pc" else "eigenvalues of AᵀA (A: the weights by which layers read w)"
+        held = (
+            f"The {count} shown hold {100 * sum(share[:count]):.0f} % of the {what}; half of it lies in the first {half} of {len(share)}."
+        )
+        return f"{held} Moved: {layers}."

@@ -32,7 +32,8 @@ class NoiseInputs(Task):
     name: ClassVar[str] = "noise"
     title: ClassVar[str] = "Noise"
     says: ClassVar[str] = (
-        "The same latent with other noise inputs: what stays is decided by w, what changes is left to chance. The map is brightest where most changes."
+        "The same latent with other noise inputs: what stays is decided by w, what changes is left to chance. The map is brightest where "
+        "most changes."
     )
     needs: ClassVar[tuple[type, ...]] = (HasNoiseInputs,)
     view: ClassVar = "plot"

@@ -26,14 +26,20 @@ class Style(Task):
     title: ClassVar[str] = "Style mix"
     says: ClassVar[str] = (
         "Each picture is its row's, but the chosen layers read the latent of its column. Coarse layers decide what it is, fine ones how "
-        "it is finished."
+        "it is finished. None of the models here practised on mixtures, so unlike pairs tear."
     )
     needs: ClassVar[tuple[type, ...]] = (HasLayers,)
     common: ClassVar[bool] = False
     seed: int = Seed("The first row, A; the rows below take the seeds after it.")
     other_seed: int = Knob(
-        100, label="Seed of the columns", help="The first column, B; the others take the seeds after it.", ge=0, le=MAX_SEED, step=1, widget="seed"
-    )  # fmt: skip
+        100,
+        label="Seed of the columns",
+        help="The first column, B; the others take the seeds after it.",
+        ge=0,
+        le=MAX_SEED,
+        step=1,
+        widget="seed",
+    )
     from_layer: int = FromLayer(3, "The first layer that reads the column's latent: 0 is the coarsest.")
     to_layer: int = ToLayer("The last layer that reads the column's latent: 5 paints the pixels.")
     num_rows: int = Knob(4, label="Rows", help="How many latents are given another style.", ge=1, le=6, step=1)
@@ -72,11 +78,18 @@ class Style(Task):
         kinds = seen[count:].reshape(self.num_rows, count + 1)
         split = kinds[:, :1] != seen[None, :count]
         words = span_words(bench.able(HasLayers), span)
-        told = f"Columns give {words}. The mixtures differ from their row by {far[0]:.0f} grey levels a pixel, from their column by {far[1]:.0f}."
+        told = (
+            f"Columns give {words}. The mixtures differ from their row by {far[0]:.0f} grey levels a pixel, from their column by "
+            f"{far[1]:.0f}."
+        )
         if not split.any():
             return told
         as_row, as_column = (int((split & (kinds[:, 1:] == other)).sum()) for other in (kinds[:, :1], seen[None, :count]))
-        return f"{told} Of {split.sum()} whose row and column differ in class, {as_row} keep the row's, {as_column} take the column's."
+        neither = int(split.sum()) - as_row - as_column
+        return (
+            f"{told} Of {split.sum()} whose row and column are of two classes, the classifier sees the row's in {as_row}, the column's in "
+            f"{as_column}, another in {neither}."
+        )
 
 
 def mixed(row: int, column: int, span: Span) -> Latent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -52,7 +53,7 @@ def noise_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
 def critic_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     """Histograms of the scores of real and of generated pictures, with their means."""
     edges = facts["edges"]
-    middles = [(low + high) / 2 for low, high in zip(edges, edges[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in pairwise(edges)]
     plot = go.Figure()
     groups = (("real", GREY, f"{facts['num_real']:,} real"), ("made", look.colour, f"{facts['num_made']:,} generated"))
     for name, colour, words in groups:
