@@ -35,7 +35,7 @@ def Knob(
 ) -> Any:
     """One knob. `stage` says which half of sampling a family's knob acts on; `choices` maps values to the words shown.
 
-    `widget` names a special widget (`seed`, `class`, `latent`, `latents`, `direction`, `mask`); else the type decides.
+    `widget` names a special widget (`seed`, `class`, `latent`, `latents`, `direction`, `mask`, `knob`); else the type decides.
     """
     extra: dict[str, Any] = {"step": step, "unit": unit, "stage": stage, "widget": widget, "choices": dict(choices or {})}
     bounds: dict[str, Any] = {"ge": ge, "le": le, "min_length": min_length, "max_length": max_length}
@@ -112,6 +112,10 @@ class Knobs(BaseModel):
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise _sentence(cls, error, values) from error
+
+    def but(self, **changes: Any) -> Self:
+        """The same with some knobs set otherwise. Raises `BadKnob`."""
+        return self.parse({**self.to_plain(), **changes})
 
     def to_plain(self) -> dict[str, Any]:
         """All knobs as JSON values, those at their default too."""

@@ -40,6 +40,10 @@ def values(spec: KnobSpec) -> st.SearchStrategy[Any]:
         return latents()
     if spec.widget == "direction":
         return st.sampled_from(["pc:1", "dim:2", "class:0"])
+    if spec.widget == "mask":
+        return st.sampled_from(["left", "middle", "box:3,4,10,9", "bits:gAE"])
+    if spec.widget == "knob":
+        return st.sampled_from(["", "temperature", "truncation_psi"])
     if spec.widget == "class":
         return st.sampled_from(["any", "none", "0", "2"])
     if spec.widget == "name":

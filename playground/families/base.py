@@ -245,8 +245,11 @@ class Diffuses(Protocol):
         """The time at which `num_left` of the steps are left; 0 when none is."""
         ...
 
-    def finish(self, x_t: Tensor, num_left: int, params: Knobs, noise: Noise) -> Iterator[Step]:
-        """The last `num_left` steps (at least 1) from x_t (B, C, H, W); all of them from pure noise is `decode`."""
+    def finish(self, x_t: Tensor, num_left: int, params: Knobs, noise: Noise, labels: Tensor | None = None) -> Iterator[Step]:
+        """The last `num_left` steps (at least 1) from x_t (B, C, H, W); all of them from pure noise is `decode`.
+
+        `labels` (B,) int64 are classes of their own for each picture, instead of the one that `params` says.
+        """
         ...
 
     def retrace(self, x: Tensor, num_left: int, params: Knobs) -> Iterator[Inversion]:
@@ -264,6 +267,44 @@ class HasLikelihood(Protocol):
 
     def log_prob(self, x: Tensor, noise: Noise) -> Tensor:
         """log P of 8-bit pictures (B, C, H, W) in [-1, 1] in nats, (B,), dequantised by the uniform `noise`."""
+        ...
+
+
+@dataclass(frozen=True)
+class FlowStep:
+    """One step of a flow from picture to latent: its name, what is there after it (B, C, H, W), and its log-determinant in nats, (B,)."""
+
+    name: str
+    x: Tensor
+    log_det: Tensor
+
+
+@runtime_checkable
+class HasFlowSteps(Protocol):
+    """Goes from picture to latent by steps that can each be undone, and knows by how much each stretches space."""
+
+    def steps_there(self, x: Tensor) -> Iterator[FlowStep]:
+        """Every step of pictures (B, C, H, W) in [-1, 1] in turn; what is there after the last is the latent, laid out as a picture."""
+        ...
+
+    def steps_back(self, z: Tensor) -> Iterator[Tensor]:
+        """What was there after each of those steps, the last first, for latents (B, *latent.shape); then the picture in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class HasDensity(Protocol):
+    """Has a density of continuous pictures v in [0, 1], in which grey level k of 256 fills [k/256, (k + 1)/256), and its slope.
+
+    Both methods can be differentiated. Call them outside inference mode with tensors made outside it.
+    """
+
+    def log_density(self, v: Tensor) -> Tensor:
+        """log p(v) in nats, (B,), of pictures (B, C, H, W)."""
+        ...
+
+    def continuous(self, z: Tensor) -> Tensor:
+        """The continuous pictures (B, C, H, W) of latents (B, *latent.shape), up to rounding in [0, 1]."""
         ...
 
 

@@ -130,13 +130,13 @@ class Diffusion(Model):
         return noise.normal(self.latent.shape).to(self.device)
 
     def decode(self, z: Tensor, params: Knobs, noise: Noise) -> Iterator[Step]:
-        yield from self._denoised(z, None, params, noise)
+        yield from self.finish(z, None, params, noise)
 
-    def _denoised(self, x_t: Tensor, num_left: int | None, params: Knobs, noise: Noise) -> Iterator[Step]:
+    def finish(self, x_t: Tensor, num_left: int | None, params: Knobs, noise: Noise, labels: Tensor | None = None) -> Iterator[Step]:
         assert isinstance(params, DiffusionParams)
         yield from denoise(
             self.path,
-            self.guided(params, noise),
+            self.guided(params, noise, labels),
             x_t,
             scheduler=params.scheduler,
             num_inference_steps=params.num_inference_steps,
@@ -145,11 +145,14 @@ class Diffusion(Model):
             num_left=num_left,
         )
 
-    def guided(self, params: DiffusionParams, noise: Noise) -> Predict:
-        """The network, told the classes, and taken further than it goes without them (Ho & Salimans, arXiv 2207.12598)."""
+    def guided(self, params: DiffusionParams, noise: Noise, given: Tensor | None = None) -> Predict:
+        """The network, told the classes (`given` or those of the knob), and taken further than it goes without them.
+
+        Source: Ho & Salimans, arXiv 2207.12598.
+        """
         none = self.network.config.num_classes
-        labels = labels_of(params.label, noise, none).to(self.device)
-        if params.guidance_scale == 1 or params.label == "none":
+        labels = (labels_of(params.label, noise, none) if given is None else given).to(self.device)
+        if params.guidance_scale == 1 or bool((labels == none).all()):
             return lambda x, time: self.heading(x, time, labels)
 
         def predict(x: Tensor, time: Tensor) -> Tensor:
@@ -186,9 +189,6 @@ class Diffusion(Model):
     def time_left(self, num_left: int, params: Knobs) -> float:
         assert isinstance(params, DiffusionParams)
         return time_left(self.path, params.scheduler, params.num_inference_steps, num_left)
-
-    def finish(self, x_t: Tensor, num_left: int, params: Knobs, noise: Noise) -> Iterator[Step]:
-        yield from self._denoised(x_t, num_left, params, noise)
 
     def retrace(self, x: Tensor, num_left: int, params: Knobs) -> Iterator[Inversion]:
         assert isinstance(params, DiffusionParams)

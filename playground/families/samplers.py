@@ -27,7 +27,7 @@ from torch import Tensor
 
 from playground.families.base import Step
 from playground.latent import Noise
-from playground.nets.diffusion import Circle, Line, Path
+from playground.nets.diffusion import Circle, Line, Mixture, Path
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 """What a network says at x_t (B, C, H, W) and times (B,) in 0..1: the heading u of that shape."""
@@ -37,16 +37,26 @@ CORRECTIONS = 2
 
 
 def denoise(
-    path: Path, predict: Predict, z: Tensor, *, scheduler: str, num_inference_steps: int, eta: float, noise: Noise
+    path: Path,
+    predict: Predict,
+    z: Tensor,
+    *,
+    scheduler: str,
+    num_inference_steps: int,
+    eta: float,
+    noise: Noise,
+    num_left: int | None = None,
 ) -> Iterator[Step]:
     """Noise `z` (B, C, H, W) to pictures. Every step tells x_t, the x_0 it guesses and the noise it sees; the last `x` is the picture.
 
-    `eta` is DDIM's share of fresh noise. Heun looks twice a step, so it has 2·`num_inference_steps` - 1 of them.
+    With `num_left`, at least 1, `z` is x_t where so many steps are left (`time_left` says when), and only those are made. `eta` is
+    DDIM's share of fresh noise. Heun looks twice a step, so it has 2·`num_inference_steps` - 1 of them.
     """
     plan = SCHEDULES[path.name](scheduler, num_inference_steps)
-    x = z * float(getattr(plan.scheduler, "init_noise_sigma", 1.0))
+    first = 0 if num_left is None else plan.first(num_left)
+    x = plan.entered(z, first)
     total = len(plan.scheduler.timesteps)
-    for index, t in enumerate(plan.scheduler.timesteps):
+    for index, t in [*enumerate(plan.scheduler.timesteps)][first:]:
         x_t = plan.scheduler.scale_model_input(x, t) if hasattr(plan.scheduler, "scale_model_input") else x
         time = plan.times[index].to(z).expand(len(z))
         mixture = path.at(time)
@@ -54,24 +64,67 @@ def denoise(
         chance = {"generator": noise.generators(f"step/{index}")} if plan.noisy else {}
         x = plan.scheduler.step(u, t, x, **chance, **({"eta": eta} if plan.takes_eta else {})).prev_sample
         guess = x.clamp(-1, 1) if index + 1 == total else mixture.picture(x_t, u)
-        yield Step(guess, index + 1, total, x_t, mixture.noise(x_t, u))
+        yield Step(guess, index + 1 - first, total - first, x_t, mixture.noise(x_t, u), float(plan.times[index]))
 
 
-def renoise(path: Path, predict: Predict, x: Tensor, num_inference_steps: int) -> Tensor:
-    """Pictures (B, C, H, W) back to the noise that DDIM makes them of (Song et al., section 4.3).
+def time_left(path: Path, scheduler: str, num_inference_steps: int, num_left: int) -> float:
+    """The time at which `num_left` steps of a sampler are left; 0 when none is."""
+    plan = SCHEDULES[path.name](scheduler, num_inference_steps)
+    return float(plan.times[plan.first(num_left)]) if num_left else 0.0
+
+
+def renoise(path: Path, predict: Predict, x: Tensor, num_inference_steps: int, num_left: int | None = None) -> Iterator[Tensor]:
+    """Pictures (B, C, H, W) back to the noise that DDIM makes them of (Song et al., section 4.3), or to where `num_left` steps are left.
 
     A step back is right when the step from there leads here again. That is sought by correcting what it misses, as in Pan et al.,
     arXiv 2309.04907, so the network never looks at a picture without noise, of which it cannot say what the noise was.
     """
     times = torch.linspace(0, 1, num_inference_steps + 1, device=x.device)
-    for now, then in pairwise(times):
+    for now, then in pairwise(times if num_left is None else times[: num_left + 1]):
         here, there = path.at(now.view(1)), path.at(then.view(1))
         back = x
         for _ in range(CORRECTIONS):
             u = there.clipped(back, predict(back, then.expand(len(x))))
             back = back + x - here.noised(there.picture(back, u), there.noise(back, u))
         x = back
-    return x
+        yield x
+
+
+def renewed(now: Mixture, then: Mixture, x_t: Tensor, u: Tensor, share: Tensor | float, drawn: Tensor) -> Tensor:
+    """A step to the earlier place `then`: keep what is known of the picture, renew a `share` of the noise (Song et al., equation 12).
+
+    0 renews none, which is DDIM; 1 all that the step takes away, which is DDPM.
+    """
+    fresh = share * lost(now, then) * then.sigma / now.sigma
+    kept = (then.sigma**2 - fresh**2).clamp(min=0).sqrt()
+    return then.signal * now.picture(x_t, u) + kept * now.noise(x_t, u) + fresh * drawn
+
+
+def lost(now: Mixture, then: Mixture) -> Tensor:
+    """The noise that comes in between an earlier place `then` and a later one `now`: its standard deviation."""
+    return (now.sigma**2 - (now.signal / then.signal * then.sigma) ** 2).clamp(min=0).sqrt()
+
+
+def repaint(
+    path: Path, predict: Predict, x: Tensor, hidden: Tensor, *, num_inference_steps: int, num_resamplings: int, noise: Noise
+) -> Iterator[Step]:
+    """Completes pictures `x` (B, C, H, W) where `hidden` (H, W) is true: RePaint, Lugmayr et al., arXiv 2201.09865, algorithm 1.
+
+    At each step what is known is noised afresh, what is not comes from the sampler; the two fit badly, so noise is put back and the
+    step made again, `num_resamplings` times in all. Every `x` it tells is exactly the given one outside of `hidden`.
+    """
+    times = torch.linspace(1, 0, num_inference_steps + 1, device=x.device)
+    x_t, index, total = noise.normal(x.shape[1:]).to(x), 0, num_inference_steps * num_resamplings
+    for t, s in pairwise(times):
+        now, then = path.at(t.view(1)), path.at(s.view(1))
+        for _ in range(num_resamplings):
+            index += 1
+            fresh, known, back = (noise.normal(x.shape[1:], f"{use}/{index}").to(x) for use in ("step", "known", "back"))
+            u = now.clipped(x_t, predict(x_t, t.expand(len(x))))
+            yield Step(torch.where(hidden, now.picture(x_t, u), x), index, total, x_t, now.noise(x_t, u), float(t))
+            less = torch.where(hidden, renewed(now, then, x_t, u, 1.0, fresh), then.noised(x, known))
+            x_t = now.signal / then.signal * less + lost(now, then) * back
+        x_t = less
 
 
 # -- schedules ------------------------------------------------------------------------------------------------------------
@@ -86,6 +139,22 @@ class Plan:
     """Its steps as times from 1 to 0."""
     noisy: bool = False
     takes_eta: bool = False
+    twice: bool = False
+    """Whether it looks twice a step, but for the last."""
+
+    def first(self, num_left: int) -> int:
+        """Where `num_left` steps are left, among its times."""
+        return len(self.times) - (2 * num_left - 1 if self.twice else num_left)
+
+    def entered(self, x_t: Tensor, first: int) -> Tensor:
+        """Sets out at the time `first`, with x_t on the scale that the scheduler keeps it in."""
+        if first == 0:
+            return x_t * float(getattr(self.scheduler, "init_noise_sigma", 1.0))
+        if hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(first)
+        if not hasattr(self.scheduler, "scale_model_input"):
+            return x_t
+        return x_t / self.scheduler.scale_model_input(torch.ones(()), self.scheduler.timesteps[first]).to(x_t)
 
 
 CIRCLE: Mapping[str, type] = {
@@ -111,7 +180,7 @@ def circle_plan(name: str, num_inference_steps: int) -> Plan:
     scheduler.set_timesteps(num_inference_steps)
     _drop_past_the_end(scheduler)
     times = scheduler.timesteps / (path.num_train_timesteps - 1)
-    return Plan(scheduler, times, noisy=name in ("ddpm", "ddim"), takes_eta=name == "ddim")
+    return Plan(scheduler, times, noisy=name in ("ddpm", "ddim"), takes_eta=name == "ddim", twice=name == "heun")
 
 
 def _drop_past_the_end(scheduler: Any) -> None:
@@ -137,7 +206,7 @@ def line_plan(name: str, num_inference_steps: int) -> Plan:
     repeats = torch.tensor([1] + [2 if name == "heun" else 1] * (num_inference_steps - 1))
     times = times.repeat_interleave(repeats)  # diffusers' own stop just short of 0 and would waste the last step
     scheduler.sigmas, scheduler.timesteps = torch.cat([times, torch.zeros(1)]), 1000 * times
-    return Plan(scheduler, times)
+    return Plan(scheduler, times, twice=name == "heun")
 
 
 @dataclass
@@ -149,16 +218,12 @@ class LineDDIM:
     path: Path = field(default_factory=Line)
 
     def step(self, u: Tensor, t: Tensor, x: Tensor, *, generator: list[torch.Generator], eta: float = 0.0) -> SimpleNamespace:
-        """To the next time: keep what is known of the picture, and renew a part of the noise (Song et al., equation 12)."""
+        """To the next time, with a part of the noise renewed."""
         after = self.timesteps[self.timesteps < t]
         times = torch.stack([t, after[0] if len(after) else torch.zeros(())])
         now, then = (self.path.at(time.to(x.device).view(1)) for time in times)
-        # The noise between the two times, and as much of it as the later one can hold.
-        between = now.sigma**2 - (now.signal / then.signal * then.sigma) ** 2
-        fresh = (self.always if self.always is not None else eta) * between.sqrt() * then.sigma / now.sigma
-        kept = (then.sigma**2 - fresh**2).clamp(min=0).sqrt()
         drawn = randn_tensor(x.shape, generator=generator, device=x.device)
-        return SimpleNamespace(prev_sample=then.signal * now.picture(x, u) + kept * now.noise(x, u) + fresh * drawn)
+        return SimpleNamespace(prev_sample=renewed(now, then, x, u, eta if self.always is None else self.always, drawn))
 
 
 SCHEDULES: Mapping[str, Callable[[str, int], Plan]] = {Circle.name: circle_plan, Line.name: line_plan}

@@ -23,6 +23,8 @@ def about(result: Result) -> dict[str, Any]:
         "labels": list(answer.labels),
         "named": answer.named,
         "group": answer.group,
+        "heads": list(answer.heads),
+        "sides": list(answer.sides),
         "says": answer.says,
         "facts": facts_words(answer.facts),
         "ms": round(result.timing.run_ms, 2),

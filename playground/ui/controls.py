@@ -22,6 +22,8 @@ class Choices:
     directions: Mapping[str, str] = field(default_factory=dict)
     classes: Sequence[str] = ()
     shelf: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Sequence[KnobSpec] = ()
+    """The family's knobs that are numbers; the first goes without saying."""
 
 
 def widget(spec: KnobSpec, default: Any, choices: Choices, visible: bool = True) -> tuple[gr.components.Component, gr.Button | None]:
@@ -42,6 +44,9 @@ def widget(spec: KnobSpec, default: Any, choices: Choices, visible: bool = True)
         return gr.Number(value=default, precision=0, minimum=spec.minimum, maximum=spec.maximum, **common), reset
     if spec.widget == "direction":
         return gr.Dropdown(direction_choices(choices.directions), value=default, allow_custom_value=True, **common), reset
+    if spec.widget == "knob":
+        offered = [(knob.label, "" if index == 0 else knob.name) for index, knob in enumerate(choices.numbers)]
+        return gr.Dropdown(offered, value=default, **common), reset
     if spec.widget == "class":
         offered = [("any", "any"), ("none", "none"), *((name, str(index)) for index, name in enumerate(choices.classes))]
         return gr.Dropdown(offered, value=default, **common), reset

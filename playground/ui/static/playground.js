@@ -29,6 +29,7 @@
   playground.say = say;
 
   const GAP = 2; // pixels of the page between pictures
+  const TITLES = "12px system-ui, sans-serif";
   const LINE = 17, BELOW = 5; // and for each line of the name below one, where they have names
   const whole = (across, down, width, height, size, name = 0) => { // the factor that pictures are enlarged by, in device pixels
     const room = Math.min((width - GAP * (across - 1)) / across, (height - GAP * (down - 1)) / down - name);
@@ -156,6 +157,7 @@
       }
       this.selected = clamp(this.selected, 0, this.places - 1);
       this.element.firstElementChild.classList.toggle("lp-is-grid", this.isGrid);
+      this.element.firstElementChild.classList.toggle("lp-is-wide", !this.isGrid && about.group > 3);
       this.scrub.max = this.places - 1;
       this.scrub.value = this.selected;
       this.draw();
@@ -170,7 +172,7 @@
     columns(width, height) {
       const { size, count, columns } = this.about;
       if (!this.isGrid) return this.about.group;
-      if (this.props.view === "film" || this.props.view === "map" || this.about.group > 1) return columns; // their rows mean something
+      if (this.props.view === "film" || this.props.view === "map" || this.about.group > 1 || this.isTable) return columns; // their rows mean something
       const factor = (across) => whole(across, Math.ceil(count / across), width, height, size, this.name);
       return [...Array(count).keys()].reduce((best, index) => (factor(index + 1) > factor(best) ? index + 1 : best), columns);
     }
@@ -184,22 +186,23 @@
       this.cell = this.paint(this.canvas, cells, this.across, down, stage.clientWidth, stage.clientHeight, size);
       if (!this.isGrid) {
         const { places } = this, rows = count / places;
-        const factor = Math.max(1, Math.min(3 - (rows > 1), Math.floor($(this.element, ".lp-strip").clientWidth / (places * (size + 2)))));
+        const factor = Math.max(1, Math.min(3 - (rows > 1) - (rows > 3), Math.floor($(this.element, ".lp-strip").clientWidth / (places * (size + 2)))));
         this.stripCellWidth = this.paint(this.strip, [...Array(count).keys()], places, rows, places * (size * factor + 2), rows * (size * factor + 2), size);
       }
     }
 
     paint(canvas, cells, across, down, width, height, size) {
       const named = canvas === this.canvas ? this.name : 0, ratio = devicePixelRatio || 1;
-      const cell = size * whole(across, down, width, height, size, named), space = cells.length > 1 ? Math.round(GAP * ratio) : 0, pitch = cell + space + Math.round(named * ratio);
-      canvas.width = across * cell + space * (across - 1);
-      canvas.height = down * pitch - space;
+      const [left, top] = canvas === this.canvas ? (this.margins = this.titles(canvas)) : [0, 0];
+      const cell = size * whole(across, down, width - left, height - top, size, named), space = cells.length > 1 ? Math.round(GAP * ratio) : 0, pitch = cell + space + Math.round(named * ratio);
+      canvas.width = across * cell + space * (across - 1) + left * ratio;
+      canvas.height = down * pitch - space + top * ratio;
       canvas.style.width = `${canvas.width / ratio}px`;
       canvas.style.height = `${canvas.height / ratio}px`;
       const context = canvas.getContext("2d");
       context.imageSmoothingEnabled = false;
       cells.forEach((index, place) => {
-        const x = (place % across) * (cell + space), y = Math.floor(place / across) * pitch;
+        const x = (place % across) * (cell + space) + left * ratio, y = Math.floor(place / across) * pitch + top * ratio;
         context.drawImage(this.bitmap, (index % this.about.columns) * size, Math.floor(index / this.about.columns) * size, size, size, x, y, cell, cell);
         if (named) this.write(context, index, x, y + cell, cell, canvas.width, ratio);
         if (index % this.places === this.selected && cells.length > 1 && (canvas === this.strip || (this.touched && this.isGrid))) {
@@ -207,8 +210,25 @@
           context.strokeStyle = getComputedStyle(this.element).getPropertyValue("--lp-accent"); context.lineWidth = 2 * ratio; context.strokeRect(x + ratio, y + ratio, cell - 2 * ratio, cell - 2 * ratio);
         }
       });
-      if (canvas === this.canvas) this.pitch = pitch / ratio;
+      if (canvas === this.canvas) { this.pitch = pitch / ratio; this.entitle(context, cell, cell + space, pitch, ratio); }
       return (cell + space) / ratio;
+    }
+
+    // A table: what its columns are stands above them, what its rows are beside them.
+    get isTable() { return this.isGrid && this.about.heads.length + this.about.sides.length > 0; }
+    titles(canvas) { // how much room they take on the left and above, in pixels of the page
+      if (!this.isTable) return [0, 0];
+      const context = canvas.getContext("2d"), { heads, sides } = this.about;
+      context.font = TITLES;
+      return [sides.length ? 10 + Math.ceil(Math.max(...sides.map((side) => context.measureText(side).width))) : 0, heads.length ? LINE + BELOW : 0];
+    }
+    entitle(context, cell, across, down, ratio) {
+      if (!this.isTable) return;
+      const [left, top] = this.margins.map((margin) => margin * ratio), { heads, sides } = this.about;
+      Object.assign(context, { font: TITLES.replace("12", 12 * ratio), fillStyle: "#d4d4d8", textAlign: "center" });
+      heads.forEach((head, column) => context.fillText(head, left + column * across + cell / 2, top - (BELOW + 2) * ratio, cell));
+      context.textAlign = "right";
+      sides.forEach((side, row) => context.fillText(side, left - 10 * ratio, top + row * down + cell / 2 + 4 * ratio));
     }
 
     get name() { return this.about.named ? BELOW + LINE * Math.max(...this.about.labels.map((label) => label.split("\n").length)) : 0; }
@@ -250,7 +270,8 @@
     cellAt(event) {
       if (!this.about || !this.isGrid) return -1;
       const box = this.canvas.getBoundingClientRect();
-      const column = Math.floor((event.clientX - box.left) / this.cell), row = Math.floor((event.clientY - box.top) / this.pitch);
+      const [left, top] = this.margins;
+      const column = Math.floor((event.clientX - box.left - left) / this.cell), row = Math.floor((event.clientY - box.top - top) / this.pitch);
       return clamp(column, 0, this.across - 1) + Math.max(0, row) * this.across;
     }
     stripCell(event) { return Math.floor((event.clientX - this.strip.getBoundingClientRect().left) / this.stripCellWidth); }
