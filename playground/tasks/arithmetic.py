@@ -24,7 +24,7 @@ class Arithmetic(Task):
     name: ClassVar[str] = "arithmetic"
     title: ClassVar[str] = "Arithmetic"
     says: ClassVar[str] = (
-        "A − B + C: what tells C from B, added to A. If a direction means the same everywhere, A changes as B would into C."
+        "What leads from B to C, added to A. Where directions mean the same everywhere, A changes as B does on its way to C."
     )
     view: ClassVar = "film"
     common: ClassVar[bool] = False
@@ -59,7 +59,7 @@ class Arithmetic(Task):
         recipes = [a, b, c, *(added(a, b, c, strength) for strength in strengths)]
         z = torch.cat([*(bench.latent(term) for term in self.terms), bench.latents(recipes[3:], self.mix)])
         cells = [row for row in range(3) for _ in strengths] + list(range(3, len(recipes)))
-        labels = ("A", "− B", "+ C", *(f"A + {strength:g}·(C − B)" for strength in strengths))
+        labels = ("A", "− B", "+ C", *("A − B + C" if strength == 1 else f"A + {strength:g}·(C − B)" for strength in strengths))
         lengths = z.flatten(1).norm(dim=1).tolist()
         for pictures, share in bench.decode(z, [0] * len(z)):
             yield Sheet(

@@ -22,7 +22,7 @@ from playground.tasks.base import Bench, Sheet, Task, register
 BOUND_DRAWS = 16
 """Draws of the latent for a VAE's importance-weighted bound (Burda, Grosse & Salakhutdinov, arXiv 1509.00519)."""
 RANKED = 200
-RANKED_SLOWLY = 32
+RANKED_SLOWLY = 24
 """Test pictures that a judgement is ranked among; fewer where one takes many passes of the network."""
 
 FACTS = ("names", "families", "kinds", "words", "value", "low", "middle", "high", "rank", "ranked")
@@ -50,7 +50,7 @@ class Judge:
 
     def words(self, value: float) -> str:
         """The number with its unit."""
-        return {"dB": f"{value:.1f} dB", "critic": f"critic {value:+.2f}"}.get(self.unit, f"{value:.2f} {self.unit}")
+        return {"dB": f"{value:.1f} dB", "critic": f"critic {value:+.2f}".replace("-", "−")}.get(self.unit, f"{value:.2f} {self.unit}")
 
 
 def judge_of(model: Model, params: Knobs) -> Judge | None:
@@ -117,10 +117,10 @@ class Lens(Task):
                 if judge is None:
                     continue
                 for share in ranking(other, judge):
-                    yield board.sheet((index + share) / len(cards))
+                    yield board.sheet((index + 0.98 * share) / len(cards))
                 board.add(other, judge, x.to(other.model.device))
-            yield board.sheet((index + 0.99) / len(cards))
-        yield board.sheet(1.0)
+            yield board.sheet((index + 0.99) / len(cards), board.facts)
+        yield board.sheet(1.0, board.facts)
 
 
 def ranking(bench: Bench, judge: Judge) -> Iterator[float]:
@@ -149,7 +149,7 @@ class _Board:
 
     def __init__(self, picture: Latent, given: Pictures) -> None:
         self.picture = picture
-        self.pictures, self.labels, self.latents, self.cards = [given], ["what the model saw"], [""], [""]
+        self.pictures, self.labels, self.latents, self.cards = [given], ["the picture"], [""], [""]
         self.facts: dict[str, list[Any]] = {name: [] for name in FACTS}
 
     def add(self, bench: Bench, judge: Judge, x: Tensor) -> None:
@@ -168,12 +168,13 @@ class _Board:
             self.latents.append(str(self.picture) if given else "")  # any other recipe means another point to each model
             self.cards.append(bench.card)
 
-    def sheet(self, progress: float) -> Sheet:
-        facts = {key: list(values) for key, values in self.facts.items()} if self.facts["names"] else {}
-        seeds = (0,) * len(self.labels)
+    def sheet(self, progress: float, facts: Mapping[str, list[Any]] | None = None) -> Sheet:
+        """What there is so far; a plot is drawn anew only when there are `facts` for it."""
+        count = len(self.pictures)
+        told_of = {key: list(values) for key, values in (facts or {}).items()}
         return Sheet(
-            np.concatenate(self.pictures), 7, tuple(self.labels), tuple(self.latents), seeds, facts, progress, tuple(self.cards),
-            says=told(facts) if progress == 1 else "", named=True,
+            np.concatenate(self.pictures), math.ceil(count / math.ceil(count / 8)), tuple(self.labels), tuple(self.latents), (0,) * count,
+            told_of, progress, tuple(self.cards), says=told(told_of) if progress == 1 else "", named=True,
         )  # fmt: skip
 
 

@@ -79,18 +79,24 @@ class Neighbours(Task):
     def _seeds(self) -> list[int]:
         return [(self.seed + index) % (MAX_SEED + 1) for index in range(self.num_samples)]
 
+    def _asked(self) -> str:
+        """The first row in words."""
+        term = self.picture.terms[0]
+        known = {"test": f"test picture {term.value}", "png": "your picture", "seed": f"seed {term.value}"}
+        return known.get(term.kind, "the recipe") if len(self.picture.terms) == 1 else "the recipe"
+
     def _names(self) -> list[str]:
-        return ["first row", *(f"seed {seed}" for seed in self._seeds())]
+        return [self._asked(), *(f"seed {seed}" for seed in self._seeds())]
 
     def _sheet(self, rows: Pictures, beside: Pictures | None = None, far: Sequence[Sequence[float]] = (), **more: Any) -> Sheet:
         """A row for each of `rows` (R, H, W, C): it, then those `beside` it (R, K, H, W, C) and how `far` each is; black until found."""
         count, columns = len(rows), self.num_nearest + 1
         beside = np.zeros((count, self.num_nearest, *rows.shape[1:]), np.uint8) if beside is None else beside
-        unit = "grey levels" if self.by == "pixels" else "feature distance"
+        unit = " grey levels" if self.by == "pixels" else " in feature space"
         labels, latents = [], []
         for row, name in enumerate(self._names()):
             away = [f"{distance:.1f}" for distance in far[row]] if far else [""] * self.num_nearest
-            labels += [f"{name}  ·  {unit}: {', '.join(away)}" if far else name, *away]
+            labels += [f"{name}  ·  nearest at {', '.join(away)}{unit}" if far else name, *away]
             latents += [str(Latent.seed(self._seeds()[row - 1])) if row else "", *[""] * self.num_nearest]
         seeds = tuple(seed for seed in (0, *self._seeds()) for _ in range(columns))
         pictures = np.concatenate([rows[:, None], beside], axis=1).reshape(-1, *rows.shape[1:])

@@ -43,8 +43,8 @@ def lens_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         hovertemplate="this picture %{x:.2f} bits/dim (%{customdata})<extra>%{y}</extra>",
     )  # fmt: skip
     ranks = go.Bar(
-        x=facts["rank"], y=names, orientation="h", width=0.5, marker={"color": colours}, showlegend=False,
-        text=facts["words"], textposition="auto", cliponaxis=False,
+        x=facts["rank"], y=names, orientation="h", width=0.6, marker={"color": colours}, showlegend=False,
+        text=facts["words"], textposition="outside", textfont={"size": 11}, cliponaxis=False,
         customdata=[[facts["words"][row], KINDS[facts["kinds"][row]], facts["ranked"][row]] for row in rows],
         hovertemplate="%{customdata[0]} (%{customdata[1]}),<br>above %{x:.0f} % of %{customdata[2]} test pictures<extra>%{y}</extra>",
     )  # fmt: skip
@@ -52,7 +52,7 @@ def lens_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         plot.add_trace(trace, row=1, col=1)
     plot.add_trace(ranks, row=1, col=2)
     plot.update_xaxes(title_text="bits/dim (fewer: likelier)", row=1, col=1)
-    plot.update_xaxes(title_text="ranks above … % of test pictures", range=[0, 100], row=1, col=2)
+    plot.update_xaxes(title_text="ranks above … % of test pictures", range=[0, 145], tickvals=[0, 25, 50, 75, 100], row=1, col=2)
     plot.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
     return dressed(plot, 110 + 26 * len(names))
 

@@ -74,7 +74,7 @@
       this.seed.value = seed ? seed[1] : "";
       $(this.element, ".lp-add").disabled = this.value.length >= this.props.most;
       $(this.element, ".lp-remove").disabled = this.value.length <= this.props.least;
-      $(this.element, ".lp-several").hidden = this.props.most < 2;
+      $(this.element, ".lp-several").hidden = this.props.most < 2 || this.props.least === this.props.most;
       const { columns, indices } = this.props.shelf, chosen = indices.indexOf(+(/^test:(\d+)$/.exec(this.value[this.slot] || "") || [])[1]);
       const mark = $(this.element, ".lp-mark");
       mark.hidden = chosen < 0;
