@@ -67,7 +67,7 @@ class Look:
 
 
 class Model(abc.ABC):
-    """Weights that run. The class docstring is the introduction of the family's tab."""
+    """Weights that run. The first paragraph of the class docstring opens the model cards; the tab's words are the page's."""
 
     family: ClassVar[str]
     title: ClassVar[str]
@@ -356,8 +356,9 @@ class HasNoiseInputs(Protocol):
         """The side in pixels of each noise input, coarse to fine; empty where there are none."""
         ...
 
-    def freckled(self, z: Tensor, noise: Noise | None, inputs: Collection[int] | None = None) -> Tensor:
-        """Pictures (B, C, H, W) of latents with each picture's own `noise`, in those inputs only (None: in all), or with none."""
+    def freckled(self, z: Tensor, noise: Noise | None, inputs: Collection[int] | None = None, strength: float = 1.0) -> Tensor:
+        """Pictures (B, C, H, W) of latents without noise (None), or with each picture's own, `strength` times as strong as it was
+        learned, in those inputs only (None: in all)."""
         ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +15,11 @@ from playground.families import Model
 from playground.knobs import MAX_SEED, KnobSpec
 from playground.request import Request
 from playground.tasks import TASKS, Task
+from playground.tasks.vary import turnable
 from playground.ui.answers import kept
 from playground.ui.controls import Choices, direction_choices, to_knob, to_widget, widget
 from playground.ui.figures import FIGURES
+from playground.ui.introduction import introduction
 from playground.ui.views import map_view, sheet_view
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -73,15 +74,10 @@ class Panel:
 
 def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> list[Panel]:
     """Builds the tab of a family inside the current `gr.Tab`; returns its panels."""
-    lead, _, rest = (inspect.getdoc(family) or "").partition("\n\n")
     default = cards[0]
     with gr.Row(equal_height=False, elem_classes="lp-family"):
-        with (
-            gr.Column(scale=5, min_width=320),
-            gr.Accordion(f"{lead.replace(chr(10), ' ')} How it works", open=False, elem_classes="lp-intro"),
-        ):
-            words = rest.replace("\n\n", "\0").replace("\n", " ").replace("\0", "\n\n")
-            gr.Markdown(f"{words}\n\n$${family.equation}$$", latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
+        with gr.Column(scale=5, min_width=320):
+            introduction(engine, family, default.id)
         with gr.Column(scale=2, min_width=280, visible=len(cards) > 1):
             card = gr.Dropdown(
                 [(entry.title, entry.id) for entry in cards],
@@ -144,8 +140,9 @@ def first_task(family: type[Model]) -> str:
 
 def _build(panel: Panel, engine: Engine, card: Card, model: Model) -> None:
     panel.specs = {spec.name: spec for spec in panel.task.specs_for(model)}
-    panel.specs |= {spec.name: spec for spec in panel.family.Params.specs() if spec.stage is None or spec.stage in panel.task.stages}
-    choices = Choices(panel.id, card.id, model.image_size, model.directions(), model.classes, _shelf(engine, card))
+    used = [spec for spec in panel.family.Params.specs() if spec.stage is None or spec.stage in panel.task.stages]
+    panel.specs |= {spec.name: spec for spec in used if spec.name not in panel.task.without}
+    choices = Choices(panel.id, card.id, model.image_size, model.directions(), model.classes, _shelf(engine, card), turnable(model))
     with gr.Row(equal_height=False):
         with gr.Column(scale=19, min_width=320, elem_classes="lp-result"):
             place = _result(panel, card, model)

@@ -14,6 +14,7 @@ import gradio as gr
 from playground.families import FAMILIES
 
 STATIC = Path(__file__).parent / "static"
+STYLES = ("playground.css", "introduction.css")
 SCRIPTS = ("playground.js", "picker.js", "mask.js", "map.js")
 
 _SHEET = """
@@ -207,4 +208,5 @@ def head() -> str:
 def css() -> str:
     """The style sheet, with each family's colour for its tab and what is inside."""
     colours = "\n".join(f"#tab-{name}-button, #tab-{name} {{ --lp-family: {family.look.colour}; }}" for name, family in FAMILIES.items())
-    return f"{(STATIC / 'playground.css').read_text()}\n{colours}\n"
+    sheets = "\n".join((STATIC / name).read_text() for name in STYLES)
+    return f"{sheets}\n{colours}\n"
