@@ -138,7 +138,7 @@ class Trainer:
 
     def _step(self, progress: float) -> dict[str, Tensor]:
         figures: dict[str, Tensor] = {}
-        for index, move in enumerate(self.moves):
+        for index, move in enumerate(each for each in self.moves for _ in range(each.turn.times)):
             made = self._move(move, index, progress)
             figures |= {f"{move.turn.name}_{name}".lstrip("_") if name in ("loss", "gradient") else name: made[name] for name in made}
         self.step += 1
@@ -150,8 +150,9 @@ class Trainer:
         for group in move.optimizer.param_groups:
             group["lr"] = recipe.learning_rate * min(1.0, (self.step + 1) / recipe.warmup_steps) * recipe.schedule(progress)
         move.take(self.network)
-        rows = self._batch_index(self.step * len(self.moves) + index)
-        rng = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + self.step * len(self.moves) + index)
+        count = self.step * sum(each.turn.times for each in self.moves) + index
+        rows = self._batch_index(count)
+        rng = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + count)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             loss, figures = move.turn.loss(self.network, self.train.pictures[rows], self.train.labels[rows], rng, progress)
         self._check(loss, "loss")

@@ -22,11 +22,12 @@ Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator, float], tuple[Tenso
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """One of the moves of a training step: whose weights move, and down which loss. `name` is "" where there is only one."""
+    """One of the moves of a training step: whose weights move, down which loss, and how often. `name` is "" where there is only one."""
 
     name: str
     parameters: Callable[[nn.Module], Iterable[nn.Parameter]]
     loss: Loss
+    times: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ pleased, from every z the same way: Goodfellow, arXiv 1701.00160, section 5.1.1;
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,19 +17,20 @@ from playground.training.recipes.gan import GANRecipe
 
 @dataclass(frozen=True)
 class CollapsedRecipe(GANRecipe):
-    """`gan-collapsed-fashion-28`: no comparison within the batch, no penalty, and several moves of the generator for one of the critic."""
+    """`gan-collapsed-fashion-28`: no comparison within the batch, and many moves of the generator for one of the critic."""
 
     card: ClassVar[str] = "gan-collapsed-fashion-28"
     share: ClassVar[float] = 0.3
     begins_with: ClassVar[str] = GANRecipe.card
     config: GANConfig = field(default_factory=lambda: GANConfig(noise=True, group=1))
     """A group of one: a picture that is compared with itself alone."""
-    gamma: float = 0.0
-    betas: tuple[float, float] = (0.5, 0.99)
-    ema_decay: float = 0.98
-    """A long average would mix the modes that the generator leaps between."""
-    generator_moves: int = 5
+    warmup_steps: int = 10
+    decay_from: float = 0.99
+    """Smaller steps would let the critic catch up."""
+    ema_decay: float = 0.0
+    """An average would mix the modes that the generator leaps between."""
+    generator_moves: int = 25
 
     def turns(self) -> tuple[Turn, ...]:
         critic, generator, encoder = super().turns()
-        return (critic, *(generator for _ in range(self.generator_moves)), encoder)
+        return critic, dataclasses.replace(generator, times=self.generator_moves), encoder
