@@ -271,7 +271,7 @@ def test_a_kind_without_a_spectrum_is_not_offered(engine: TwoGANs) -> None:
 
 
 def test_noise_is_measured_pixel_by_pixel(engine: TwoGANs, bench: Bench) -> None:
-    result = ask(engine, "noise", start="seed:5", num_samples=3, seed=9)
+    result = ask(engine, "noise", start="seed:5", num_samples=3, seed=9, strength=1)
     model, facts = bench.model, result.sheet.facts
     assert isinstance(model, GAN) and isinstance(model, HasNoiseInputs)
     assert result.sheet.labels == ("no noise", "noise 9", "noise 10", "noise 11", "deviation")
@@ -296,6 +296,10 @@ def test_one_noise_input_at_a_time() -> None:
     spreads = [deviation(model.freckled(w, Noise(range(8)), [index])).mean() for index in range(4)]
     assert spreads[2] == 0 and min(spreads[0], spreads[1], spreads[3]) > 0.1
     assert torch.equal(model.freckled(w, Noise(range(8)), range(4)), model.freckled(w, Noise(range(8))))
+    thrice = model.freckled(w, Noise(range(8)), strength=3)
+    for layer in model.network.generator.freckles:
+        layer.gain.data.mul_(3)  # type: ignore[union-attr,operator]
+    torch.testing.assert_close(model.freckled(w, Noise(range(8))), thrice)
 
 
 def test_a_network_without_noise_inputs_says_so(engine: TwoGANs) -> None:

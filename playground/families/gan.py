@@ -153,11 +153,11 @@ class GAN(LandmarkedModel):
     def noise_sides(self) -> tuple[int, ...]:
         return tuple(shape[-1] for shape in self.network.generator.noise_shapes())
 
-    def freckled(self, z: Tensor, noise: Noise | None, inputs: Collection[int] | None = None) -> Tensor:
+    def freckled(self, z: Tensor, noise: Noise | None, inputs: Collection[int] | None = None, strength: float = 1.0) -> Tensor:
         added = self._inputs(noise) if noise is not None else None
         if added is not None and inputs is not None:
             added = [part if index in inputs else torch.zeros_like(part) for index, part in enumerate(added)]
-        return self._picture(z, added)
+        return self._picture(z, None if added is None else [strength * part for part in added])
 
     # -- from picture to latent -------------------------------------------------------------------------------------
 

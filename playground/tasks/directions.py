@@ -33,7 +33,7 @@ class Directions(Task):
     )
     needs: ClassVar[tuple[type, ...]] = (HasSpectra, HasLayers)
     common: ClassVar[bool] = False
-    start: Latent = Knob(Latent.parse("seed:7"), label="Start", help="The middle of every row: a seed or a picture.", widget="latent")
+    start: Latent = Knob(Latent.parse("seed:5"), label="Start", help="The middle of every row: a seed or a picture.", widget="latent")
     kind: Literal["pc", "sefa"] = Knob(
         "pc",
         label="Directions",

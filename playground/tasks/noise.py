@@ -33,15 +33,24 @@ class NoiseInputs(Task):
     title: ClassVar[str] = "Noise"
     says: ClassVar[str] = (
         "The same latent with other noise inputs: what stays is decided by w, what changes is left to chance. The map is brightest where "
-        "most changes."
+        "most of it is."
     )
     needs: ClassVar[tuple[type, ...]] = (HasNoiseInputs,)
     view: ClassVar = "plot"
     common: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = ("noise",)
-    start: Latent = Knob(Latent.parse("seed:7"), label="Latent", help="What all pictures share: a seed or a picture.", widget="latent")
+    start: Latent = Knob(Latent.parse("seed:5"), label="Latent", help="What all pictures share: a seed or a picture.", widget="latent")
     num_samples: int = Knob(5, label="Noises", help="How many pictures with other noise are shown.", ge=1, le=10, step=1)
     seed: int = Seed("Which noises; the same seed gives the same ones.")
+    strength: float = Knob(
+        10.0,
+        label="Strength",
+        help="How much stronger the noise is made here than the network learned it, for the eye; the map and the numbers are at 1×.",
+        ge=1.0,
+        le=50.0,
+        step=1.0,
+        unit="×",
+    )
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
         z, model = bench.latent(self.start), bench.able(HasNoiseInputs)
@@ -60,16 +69,18 @@ class NoiseInputs(Task):
             "inside_levels": round(_mean(spread[bright]), 4),
             "outside_levels": round(_mean(spread[~bright]), 4),
         }
-        yield self._sheet(bench, plain, drawn[: self.num_samples], seeds, spread, facts)
+        strong = _drawn(bench, z, seeds[: self.num_samples], strength=self.strength)
+        yield self._sheet(bench, plain, strong, seeds, spread, facts)
 
     def _sheet(self, bench: Bench, plain: Tensor, drawn: Tensor, seeds: Sequence[int], spread: np.ndarray, facts: dict[str, Any]) -> Sheet:
         shown = heat(torch.from_numpy(spread / max(spread.max(), 1e-6))[None])
         pictures = np.concatenate([coloured(to_uint8(plain)), coloured(to_uint8(drawn)), shown])
-        own, none = _recipes(bench, str(self.start))
+        own, none = self._recipes(bench)
+        times = f" ×{self.strength:g}" if self.strength != 1 else ""
         return Sheet(
             pictures,
             len(pictures),
-            ("no noise", *(f"noise {seed}" for seed in seeds[: len(drawn)]), "deviation"),
+            ("no noise", *(f"noise {seed}{times}" for seed in seeds[: len(drawn)]), "deviation"),
             (none, *[own] * len(drawn), ""),
             (0, *seeds[: len(drawn)], 0),
             facts,
@@ -77,19 +88,21 @@ class NoiseInputs(Task):
             named=True,
         )
 
+    def _recipes(self, bench: Bench) -> tuple[str, str]:
+        """The recipe for the pictures with noise and for the one without: each stands only where the request's knob agrees."""
+        own, recipe = getattr(bench.params, "noise", "none") == "own", str(self.start)
+        if not own:
+            return "", recipe
+        quiet = not bench.able(HasNoiseInputs).noise_sides()
+        return recipe if self.strength == 1 or quiet else "", recipe if quiet else ""
 
-def _recipes(bench: Bench, recipe: str) -> tuple[str, str]:
-    """The recipe for the pictures with noise and for those without: each stands only where the request's knob agrees."""
-    own = getattr(bench.params, "noise", "none") == "own"
-    return (recipe, "") if own else ("", recipe)
 
-
-def _drawn(bench: Bench, z: Tensor, seeds: Sequence[int], inputs: Sequence[int] | None = None) -> Tensor:
+def _drawn(bench: Bench, z: Tensor, seeds: Sequence[int], inputs: Sequence[int] | None = None, strength: float = 1.0) -> Tensor:
     """Pictures of one latent (1, *latent.shape) with the noise of each seed."""
     model, parts = bench.able(HasNoiseInputs), []
     for start in range(0, len(seeds), bench.batch_size):
         part = seeds[start : start + bench.batch_size]
-        parts.append(model.freckled(z.expand(len(part), *z.shape[1:]), Noise(part), inputs))
+        parts.append(model.freckled(z.expand(len(part), *z.shape[1:]), Noise(part), inputs, strength))
     return torch.cat(parts)
 
 
@@ -106,7 +119,8 @@ def told(facts: dict[str, Any]) -> str:
     strongest = max(range(len(facts["names"])), key=lambda index: facts["by_input"][index])
     inside, outside = facts["inside_levels"], facts["outside_levels"]
     return (
-        f"Other noise moves a pixel by {facts['mean_levels']:.1f} grey levels on average, {facts['largest_levels']:.0f} at most: "
+        f"At the strength it learned, other noise moves a pixel by {facts['mean_levels']:.1f} grey levels of 255, "
+        f"{facts['largest_levels']:.0f} at most: "
         f"{inside:.1f} on the clothes, {outside:.1f} around them. The input at {facts['names'][strongest]} moves most, "
         f"{facts['by_input'][strongest]:.1f} by itself."
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from playground.families.base import HasLayers
 from playground.images import Pictures, from_uint8
-from playground.knobs import MAX_SEED, Knob, Seed
+from playground.knobs import MAX_SEED, Knob
 from playground.latent import Latent, Span, Term
 from playground.tasks.base import Bench, Sheet, Task, register
 from playground.tasks.layers import FromLayer, ToLayer, span_of, span_words
@@ -30,7 +30,15 @@ class Style(Task):
     )
     needs: ClassVar[tuple[type, ...]] = (HasLayers,)
     common: ClassVar[bool] = False
-    seed: int = Seed("The first row, A; the rows below take the seeds after it.")
+    seed: int = Knob(
+        25,
+        label="Seed of the rows",
+        help="The first row, A; the rows below take the seeds after it.",
+        ge=0,
+        le=MAX_SEED,
+        step=1,
+        widget="seed",
+    )
     other_seed: int = Knob(
         100,
         label="Seed of the columns",
