@@ -34,6 +34,7 @@ from playground.training import run as run_module
 from playground.training import trainer as trainer_module
 from playground.training.data import FASHION_CLASSES, Split
 from playground.training.pictures import BUNDLES
+from playground.training.recipes.base import Recipe
 from playground.training.recipes.classifier import ClassifierRecipe, accuracy_on
 from playground.training.recipes.gan import GANRecipe
 from playground.training.recipes.vae import VAERecipe
@@ -68,7 +69,7 @@ def pictures() -> Split:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line of the log and a checkpoint at every step."""
-    monkeypatch.setattr(trainer_module, "LOG_EVERY", 1)
+    monkeypatch.setattr(Recipe, "log_every", 1)
     monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", -1.0)
 
 

@@ -12,7 +12,7 @@ from playground.families import Model
 from playground.images import sheet, to_uint8
 from playground.knobs import Knobs
 from playground.latent import Noise
-from playground.training.trainer import read_log
+from playground.training.trainer import LOG, read_log
 
 REPORT = "training.png"
 UNPLOTTED = ("step", "minutes", "pictures_per_second")
@@ -48,7 +48,7 @@ def write_report(run: Path, folder: Path, model: Model | None, params: Knobs | N
 
 def read_curves(run: Path) -> dict[str, np.ndarray]:
     """`minutes`, and up to six logged figures, each (N,); a line that lacks one of them is left out."""
-    lines = list(read_log(run)) if (run / "log.jsonl").is_file() else []
+    lines = list(read_log(run)) if (run / LOG).is_file() else []
     names = [name for name in lines[-1] if name not in UNPLOTTED][:MAX_CURVES] if lines else []
     lines = [line for line in lines if all(name in line for name in names)]
     return {name: np.array([line[name] for line in lines]) for name in ("minutes", *names)}

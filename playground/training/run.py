@@ -35,7 +35,7 @@ from playground.training.recipes.tarflow import TarFlowRecipe
 from playground.training.recipes.vae import CheapRateRecipe, DearRateRecipe, EvenRateRecipe, VAERecipe
 from playground.training.recipes.wgan import WGANRecipe
 from playground.training.report import REPORT, write_report
-from playground.training.trainer import CHECKPOINT, Budget, Trainer, writing
+from playground.training.trainer import CHECKPOINT, LOG, Budget, Trainer, writing
 
 UNHASHED = ("README.md", "metrics.json", "sweeps.json", REPORT)
 """Words about the weights may change; the weights may not."""
@@ -93,7 +93,8 @@ class TrainingRun:
         budget = Budget(steps=self.steps) if self.steps is not None else Budget(minutes=self.minutes)
         run = self.runs / (f"{self.card}-further" if self.further else self.card)
         if self.restart:
-            (run / CHECKPOINT).unlink(missing_ok=True)
+            for name in (CHECKPOINT, LOG):
+                (run / name).unlink(missing_ok=True)
         device = pick_device(self.device)
         folder = self.weights / self.card
         start, earlier = self._start(recipe, folder)

@@ -20,8 +20,8 @@ from playground.training.data import Split
 from playground.training.recipes.base import Recipe, Turn
 
 CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
 CHECKPOINT_SECONDS = 120.0
-LOG_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ class Trainer:
                 now = time.monotonic()
                 self.seconds += now - started
                 since.append(figures)
-                if self.step % LOG_EVERY == 0:
+                if self.step % self.recipe.log_every == 0:
                     figures = {name: torch.stack([each[name].float() for each in since]).mean() for name in figures}
                     since.clear()
-                    self._log(figures, LOG_EVERY * self.recipe.batch_size / (now - logged))
+                    self._log(figures, self.recipe.log_every * self.recipe.batch_size / (now - logged))
                     logged = now
                     bar.n = 100 * progress
                     bar.set_description(f"{self.recipe.card} step {self.step}", refresh=False)
@@ -243,7 +243,7 @@ class Trainer:
             "pictures_per_second": round(pictures_per_second, 1),
             **{name: round(float(value), 5) for name, value in figures.items()},
         }
-        file = self.folder / "log.jsonl"
+        file = self.folder / LOG
         with writing(file, keep=True), file.open("a") as log:
             log.write(json.dumps(line) + "\n")
 
@@ -271,6 +271,6 @@ def _difference(then: object, now: object) -> str:
 
 def read_log(folder: Path) -> Iterator[dict[str, float]]:
     """The lines of a run's `log.jsonl`, oldest first."""
-    with (folder / "log.jsonl").open() as log:
+    with (folder / LOG).open() as log:
         for line in log:
             yield json.loads(line)

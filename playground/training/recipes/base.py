@@ -41,6 +41,8 @@ class Recipe(abc.ABC):
     """Another card, with whose weights this one begins."""
     neutral: ClassVar[tuple[str, ...]] = ()
     """Last parts of the names of weights that change nothing when they are new: what was trained without them can go on with them."""
+    log_every: ClassVar[int] = 50
+    """Steps between two lines of the log, which are means over them."""
     batch_size: int = 128
     learning_rate: float = 4e-3
     betas: tuple[float, float] = (0.9, 0.99)

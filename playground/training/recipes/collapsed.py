@@ -22,6 +22,7 @@ class CollapsedRecipe(GANRecipe):
     card: ClassVar[str] = "gan-collapsed-fashion-28"
     share: ClassVar[float] = 0.3
     begins_with: ClassVar[str] = GANRecipe.card
+    log_every: ClassVar[int] = 2
     config: GANConfig = field(default_factory=lambda: GANConfig(noise=True, group=1))
     """A group of one: a picture that is compared with itself alone."""
     warmup_steps: int = 10
