@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from playground.errors import BadKnob, BadWeights
-from playground.families.base import LatentSpec, Look, Step, register
+from playground.families.base import FlowStep, LatentSpec, Look, Step, register
 from playground.families.landmarks import LandmarkedModel, Landmarks
 from playground.families.loading import RESTORE, config_of, load_network, reading, weight_bytes
 from playground.knobs import Knob, Knobs, KnobSpec
 from playground.latent import Noise
+from playground.nets.couplings import Bijection
 from playground.nets.glow import Glow, GlowConfig
 from playground.nets.realnvp import RealNVP, RealNVPConfig
 
@@ -79,6 +80,7 @@ class NormalizingFlow(LandmarkedModel):
     )
     look: ClassVar[Look] = Look(colour="#CC79A7", glyph="⇄")
     Params: ClassVar[type[Knobs]] = FlowParams
+    exact: ClassVar[bool] = True
 
     def __init__(
         self, network: nn.Module, landmarks: Landmarks, config: FlowConfig, device: torch.device, classes: tuple[str, ...]
@@ -136,6 +138,23 @@ class NormalizingFlow(LandmarkedModel):
         u = noise.uniform((self.channels, self.image_size, self.image_size), "dequantise").to(self.device)
         log_density = self.network.log_prob(unit(x.to(self.device).float(), u))  # type: ignore[operator]
         return log_density - x[0].numel() * math.log(LEVELS)
+
+    # -- step by step, and the slope --------------------------------------------------------------------------------
+
+    def steps_there(self, x: Tensor) -> Iterator[FlowStep]:
+        for passed in self.network.walk(unit(x.to(self.device).float())):  # type: ignore[operator]
+            yield FlowStep(*passed)
+
+    def steps_back(self, z: Tensor) -> Iterator[Tensor]:
+        for y in self.network.walk_back(z.float()):  # type: ignore[operator]
+            yield y
+        yield picture(cast("Bijection", self.network.logit).inverse(y))
+
+    def log_density(self, v: Tensor) -> Tensor:
+        return self.network.log_prob(v.to(self.device).float())  # type: ignore[operator]
+
+    def continuous(self, z: Tensor) -> Tensor:
+        return self.network.inverse(z.to(self.device).float())  # type: ignore[operator]
 
     def knobs(self) -> tuple[KnobSpec, ...]:
         return tuple(spec for spec in super().knobs() if spec.name != "denoise")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,14 @@ LOG_SCALE_BOUND = 2.5
 """A single step stretches or shrinks by at most e to this power, so that no point, however far out, overflows."""
 INPUT_BOUND = 20.0
 """Conditioners see nothing beyond: any function of the kept half may steer a coupling, this one is tame far out."""
+
+
+class Passed(NamedTuple):
+    """A step on the way from picture to latent: its name, what is there after it (B, C, H, W), and log |det| of it alone, (B,)."""
+
+    name: str
+    x: Tensor
+    log_det: Tensor
 
 
 class Bijection(nn.Module, abc.ABC):
@@ -171,6 +180,52 @@ class MultiScale(Bijection):
             x = self.squeeze.inverse(level.inverse(x))
         return x
 
+    # -- step by step, laid out as a picture ------------------------------------------------------------------------
+
+    def walk(self, x: Tensor) -> Iterator[Passed]:
+        """What `forward` does, step by step; after each, every number stands where its pixel was."""
+        done: list[Tensor] = []
+        for index, level in enumerate(self.levels):
+            x = self.squeeze(x)[0]
+            for step in counted(level):
+                x, log_det = step(x)
+                yield Passed(f"{x.shape[2]}×{x.shape[3]}", self._laid_out(x, done), log_det)
+            if index < len(self.levels) - 1:
+                x, finished = x.chunk(2, dim=1)
+                done.append(finished)
+
+    def walk_back(self, z: Tensor) -> Iterator[Tensor]:
+        """What `inverse` does, step by step: `z` laid out as a picture, then that with one step more undone, to the last."""
+        shapes = level_shapes(self.channels, self.size, len(self.levels))
+        halves = [(channels // 2, size, size) for channels, size in shapes[:-1]] + [(shapes[-1][0], shapes[-1][1], shapes[-1][1])]
+        *done, x = (part.view(-1, *shape) for part, shape in zip(z.split([math.prod(s) for s in halves], dim=1), halves, strict=True))
+        yield self._laid_out(x, done)
+        for index in reversed(range(len(shapes))):
+            if index < len(done):
+                x = torch.cat([x, done[index]], dim=1)
+            for step in reversed(counted(self.levels[index])):
+                x = step.inverse(x)
+                yield self._laid_out(x, done[:index])
+            x = self.squeeze.inverse(x)
+
+    def _laid_out(self, x: Tensor, done: Sequence[Tensor]) -> Tensor:
+        """The level's `x` and the halves that earlier levels are done with, as a picture (B, C, H, W)."""
+        for finished in reversed(done):
+            x = torch.cat([self.squeeze.inverse(x), finished], dim=1)
+        return self.squeeze.inverse(x)
+
+
+def counted(level: nn.Module) -> list[Chain]:
+    """The steps of a level as papers count them: what leads up to a coupling belongs to it."""
+    assert isinstance(level, Chain)
+    groups: list[list[Bijection]] = [[]]
+    for step in level.steps:
+        assert isinstance(step, Bijection)
+        groups[-1].append(step)
+        if isinstance(step, AffineCoupling):
+            groups.append([])
+    return [Chain(group) for group in groups if group]
+
 
 def level_shapes(channels: int, size: int, levels: int) -> list[tuple[int, int]]:
     """Channels and side of what each level works on: (4, 14), (8, 7) for two levels of one 28×28 channel."""
@@ -201,6 +256,27 @@ class Flow(nn.Module):
         """The log-density in nats of continuous pictures `x` (B, C, H, W) in [0, 1], (B,)."""
         z, log_det = self(x)
         return log_normal(z) + log_det
+
+    def walk(self, x: Tensor) -> Iterator[Passed]:
+        """`forward` step by step; their log-determinants add up to its own."""
+        y, log_det = self.logit(x)
+        yield Passed("logit", y, log_det)
+        yield from self._scales.walk(y)
+
+    def walk_back(self, z: Tensor) -> Iterator[Tensor]:
+        """`inverse` step by step: what was there after each step of `walk`, from the last to the first, the logit."""
+        return self._scales.walk_back(z)
+
+    @property
+    def logit(self) -> Logit:
+        """The first step."""
+        assert isinstance(self.bijection, Chain) and isinstance(self.bijection.steps[0], Logit)
+        return self.bijection.steps[0]
+
+    @property
+    def _scales(self) -> MultiScale:
+        assert isinstance(self.bijection, Chain) and isinstance(self.bijection.steps[1], MultiScale)
+        return self.bijection.steps[1]
 
 
 def log_normal(z: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from playground.nets.couplings import INPUT_BOUND, Logit, bounded, log_normal
+from playground.nets.couplings import INPUT_BOUND, Logit, Passed, bounded, log_normal
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,21 @@ class TarFlow(nn.Module):
         """The log-density in nats of continuous pictures `x` (B, C, H, W) in [0, 1], (B,)."""
         z, log_det = self(x)
         return log_normal(z) + log_det
+
+    def walk(self, x: Tensor) -> Iterator[Passed]:
+        """`forward` step by step; what is there after each is laid out as a picture (B, C, H, W)."""
+        y, log_det = self.logit(x)
+        yield Passed("logit", y, log_det)
+        for index, flow in enumerate(self.flows):
+            tokens, log_det = flow(self._tokens(y, index), y.new_zeros(len(y)))
+            y = self._untokens(tokens, index)
+            yield Passed("reads ↖" if index % 2 else "reads ↘", y, log_det)
+
+    def walk_back(self, z: Tensor) -> Iterator[Tensor]:
+        """`inverse` step by step: what was there after each step of `walk`, from the last to the first, the logit."""
+        c = self.config
+        yield z.view(-1, c.channels, c.image_size, c.image_size)
+        yield from self.states(z, z.new_zeros(len(z)))
 
     # -- after the logit --------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from playground.tasks import critic as critic  # isort: skip
 from playground.tasks import collapse as collapse  # isort: skip
 from playground.tasks import density as density  # isort: skip
 from playground.tasks import steps as steps  # isort: skip
+from playground.tasks import complete as complete  # isort: skip
 from playground.tasks import trajectory as trajectory  # isort: skip
 from playground.tasks import schedulers as schedulers  # isort: skip
 from playground.tasks import noising as noising  # isort: skip

@@ -9,8 +9,8 @@ from typing import Any
 from playground.ui.figures import codes as codes
 from playground.ui.figures import diffusion as diffusion
 from playground.ui.figures import everywhere as everywhere
-from playground.ui.figures import gan as gan
 from playground.ui.figures import flows as flows
+from playground.ui.figures import gan as gan
 from playground.ui.figures import inside as inside
 from playground.ui.figures import posterior as posterior
 from playground.ui.figures.base import FIGURES, Draw
