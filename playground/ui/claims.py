@@ -129,7 +129,7 @@ class Words:
         """Both lists, side by side where there is room."""
         sides = {"Good at": self.good, "Bad at": self.bad}
         lists = (
-            f'<section><h3>{title}</h3><ul class="lp-claims">{"".join(claim.html(look) for claim in claims)}</ul></section>'
+            f'<section><h2>{title}</h2><ul class="lp-claims">{"".join(claim.html(look) for claim in claims)}</ul></section>'
             for title, claims in sides.items()
         )
         return f'<div class="lp-sides">{"".join(lists)}</div>'

@@ -34,6 +34,6 @@ def introduction(engine: Engine, family: type[Model], card: str) -> None:
                 gr.Markdown(f"$${family.equation}$$", latex_delimiters=[{"left": "$$", "right": "$$", "display": True}])
         if words.way:
             gr.HTML(way_svg(words.way, family=family.family, card=card), padding=False, js_on_load=None)
-        table = f"<h3>What can it answer?</h3>{matrix_html(models_of(engine), family.family)}"
+        table = f"<h2>What can it answer?</h2>{matrix_html(models_of(engine), family.family)}"
         claims = f'{words.html(looking(engine))}<p class="lp-foot">{_NOTES}</p>' if words.good else ""
         gr.HTML(f"{claims}{table}", padding=False, js_on_load=None)
