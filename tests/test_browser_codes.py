@@ -86,7 +86,7 @@ def test_the_threshold_decides_what_is_stopped(tab: Tab) -> None:
 def test_random_codes_beside_those_of_a_vae(tab: Tab) -> None:
     tab.open("holes", family="ae", card=AE)
     expect(tab.page.locator("#ae-holes-plot .js-plotly-plot .boxlayer .trace")).to_have_count(5)
-    assert tab.of("about.group") == 4 and tab.of("across") == tab.of("about.columns") == 8, "a row for each kind of code"
+    assert tab.of("about.group") == 4 and tab.of("across") == tab.of("about.columns") == 7, "a row for each kind of code"
     assert "A VAE" in says(tab)
     before = tab.picture()
     tab.page.click("#ae-holes-random")
@@ -97,8 +97,8 @@ def test_random_codes_beside_those_of_a_vae(tab: Tab) -> None:
 def test_a_vae_cell_among_holes_is_a_request_of_the_vae(tab: Tab) -> None:
     tab.open("holes", family="ae", card=AE)
     cells = tab.of("kept.cells")
-    assert cells[0].startswith(f"card={AE}&task=decode") and "prior=standard" in cells[0] and cells[8] == ""
-    assert "card=vae-" in cells[24] and "temperature=1.0" in cells[24]
+    assert cells[0].startswith(f"card={AE}&task=decode") and "prior=standard" in cells[0] and cells[7] == ""
+    assert "card=vae-" in cells[21] and "temperature=1.0" in cells[21]
 
 
 def test_epsilon_is_drawn_again(tab: Tab) -> None:

@@ -37,7 +37,7 @@ class Aggregate(Task):
     view: ClassVar = "plot"
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
-    num_samples: int = Knob(10, label="Draws", help="Draws from this picture's posterior; two more of the others.", ge=1, le=14, step=1)
+    num_samples: int = Knob(5, label="Draws", help="Draws from this picture's posterior; two more of the others.", ge=1, le=14, step=1)
     seed: int = Seed("Which draws are made; the same seed gives the same draws.")
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

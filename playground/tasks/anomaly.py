@@ -97,10 +97,10 @@ class Anomaly(Task):
         marked = np.concatenate([framed(given[[i]]) if stop else given[[i]] for i, stop in enumerate(stopped)])
         verdicts = [("…" if limit is None else "stopped" if stop else "passes") for stop in stopped]
         names = [
-            f"{name}\n{score:.1f} · {verdict}"
+            f"{name}\nerror {score:.1f}\n{verdict}"
             for name, score, verdict in zip(("this picture", *KINDS), scores.tolist(), verdicts, strict=True)
         ]
-        labels = (names[0], "what comes back", "where it is odd", *names[1:])
+        labels = (names[0], "comes back", "where it errs", *names[1:])
         pictures = np.concatenate([marked[:1], returned, where, marked[1:]])
         count = len(pictures)
         return Sheet(pictures, count, labels, ("",) * count, (0,) * count, facts, progress=share, says=says, named=True)

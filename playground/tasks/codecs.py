@@ -39,7 +39,7 @@ class Codec:
             buffer = io.BytesIO()
             to_pil(picture).save(buffer, self.name.upper(), quality=quality)
             with Image.open(buffer) as image:
-                back = np.asarray(image.convert("L" if picture.shape[-1] == 1 else "RGB")).reshape(picture.shape)
+                back = np.array(image.convert("L" if picture.shape[-1] == 1 else "RGB")).reshape(picture.shape)
             found.append(Squeezed(back, self.payload(buffer.getvalue())))
         return sorted(found, key=lambda squeezed: squeezed.num_bytes)
 

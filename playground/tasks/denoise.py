@@ -56,7 +56,7 @@ class Denoise(Task):
             "undamaged_psnr_db": psnr_db(x, untouched).item(),
             **self._in_hole(x, damaged, restored),
         }
-        names = [f"{name}\n{psnr:.1f} dB · SSIM {similar:.2f}" for name, (psnr, similar) in scores.items()]
+        names = [f"{name}\n{psnr:.1f} dB\nSSIM {similar:.2f}" for name, (psnr, similar) in scores.items()]
         pictures = [coloured(to_uint8(x)), coloured(spoiled), coloured(to_uint8(restored)), error_map(x, restored)]
         latents = (str(self.picture), "", f"png:{pack(spoiled[0])}", "")
         labels = ("what the model saw", *names, "residual")

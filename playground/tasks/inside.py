@@ -54,7 +54,7 @@ class Inside(Task):
         facts = {**self._facts(bench, x), "spread_levels": spread.square().mean().sqrt().item(), "error_levels": _rms_levels(x, back)}
         shown = torch.cat([x, back]), heat(spread / FULL_HEAT), drawn[: self.num_samples]
         pictures = np.concatenate([coloured(to_uint8(shown[0])), shown[1], coloured(to_uint8(shown[2]))])
-        labels = ("what the model saw", "reconstruction", "what ε moves", *(f"draw {index + 1}" for index in range(self.num_samples)))
+        labels = ("what the model saw", "comes back", "what ε moves", *(f"draw {index + 1}" for index in range(self.num_samples)))
         latents = (str(self.picture), str(self.picture), *[""] * (len(labels) - 2))
         yield Sheet(pictures, 4, labels, latents, (0,) * len(labels), facts, says=_says(facts), named=True)
 

@@ -48,7 +48,7 @@ class Rate(Task):
     stages: ClassVar = ("decode",)
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
-    num_samples: int = Knob(6, label="Draws", help="Draws from N(0, I) of each card.", ge=1, le=10, step=1)
+    num_samples: int = Knob(5, label="Draws", help="Draws from N(0, I) of each card.", ge=1, le=10, step=1)
     seed: int = Seed("Which draws are made; all cards start from the same numbers.")
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
@@ -96,8 +96,8 @@ class Rate(Task):
         usual = alike(order)[0].num_bytes
         labels, latents = list[str](), list[str]()
         for trade in order:
-            size = "" if trade.num_bytes == usual else f", {'larger' if trade.num_bytes > usual else 'smaller'} network"
-            labels.append(f"β = {trade.beta:g}{size} · rate {trade.rate:.1f} nats, distortion {trade.distortion:,.0f} nats")
+            size = "" if trade.num_bytes == usual else f", {'larger' if trade.num_bytes > usual else 'smaller'}"
+            labels.append(f"β = {trade.beta:g}{size} · rate {trade.rate:.1f}, distortion {trade.distortion:,.0f} nats")
             labels += [f"β = {trade.beta:g}{size} · {cell}" for cell in cells]
             latents += ["", str(self.picture), *(f"seed:{seed}" for seed in seeds)]
         return Sheet(

@@ -35,18 +35,20 @@ def compress_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
             hovertemplate=f"{words}<br>%{{x}} bytes<br>%{{y:.1f}} dB<extra></extra>",
         )  # fmt: skip
     plot.add_vline(x=facts["bytes"], line={"color": GREY, "dash": "dot"})
-    ticks = [2, 4, 8, 16, 32, 64, 128, 256, 512]
-    plot.update_xaxes(type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks], title_text="bytes of this picture (log scale)")
-    plot.update_yaxes(title_text="PSNR in dB")
+    ticks = [2, 4, 8, 16, 32, 64, 128, 256]
+    plot.update_xaxes(
+        type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks], range=[0.2, 2.5], title_text="bytes of this picture (log scale)"
+    )
+    plot.update_yaxes(title_text="PSNR in dB", range=[10, 42])
     return dressed(plot)
 
 
 @figure("anomaly")
 def anomaly_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     """Left: errors of the test pictures, the threshold, and this picture. Right: ROC against each kind of odd picture."""
-    titles = ("errors of the test pictures", "odd ones stopped against test pictures stopped")
-    plot = make_subplots(rows=1, cols=2, column_widths=[0.55, 0.45], horizontal_spacing=0.1, subplot_titles=titles)
-    plot.update_annotations(font_size=13)
+    titles = ("errors of the test pictures · ▼ this one, dotted: the threshold", "ROC: odd pictures stopped at each threshold")
+    plot = make_subplots(rows=2, cols=1, vertical_spacing=0.22, subplot_titles=titles)  # one above the other: phones are narrow
+    plot.update_annotations(x=0, xanchor="left", font_size=13)
     edges, counts = facts["edges"], facts["counts"]
     middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
     colours = [ORANGE if middle > facts["limit"] else look.colour for middle in middles]
@@ -67,13 +69,13 @@ def anomaly_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
             x=facts["false_alarms"], y=curve, mode="lines", name=f"{kind} · AUC {area:.3f}", line={"color": colour, "width": 2},
             hovertemplate=f"{kind}<br>%{{y:.0%}} stopped<br>with %{{x:.0%}} of the test pictures<extra></extra>",
         )  # fmt: skip
-        plot.add_trace(line, row=1, col=2)
-    plot.update_xaxes(title_text="error in grey levels (▼ this picture, dotted: threshold)", row=1, col=1)
-    plot.update_xaxes(title_text="share of test pictures stopped", range=[0, 1], tickformat=".0%", row=1, col=2)
+        plot.add_trace(line, row=2, col=1)
+    plot.update_xaxes(title_text="error in grey levels", row=1, col=1)
+    plot.update_xaxes(title_text="test pictures stopped", range=[0, 1.01], tickformat=".0%", row=2, col=1)
     plot.update_yaxes(title_text="test pictures", row=1, col=1)
-    plot.update_yaxes(range=[0, 1.02], tickformat=".0%", row=1, col=2)
-    plot = dressed(plot, 340)
-    legend = {"orientation": "v", "x": 0.99, "xanchor": "right", "y": 0.04, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
+    plot.update_yaxes(title_text="odd ones stopped", range=[0, 1.02], tickformat=".0%", row=2, col=1)
+    plot = dressed(plot, 520)
+    legend = {"orientation": "v", "x": 0.99, "xanchor": "right", "y": 0.02, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}
     return plot.update_layout(legend=legend, bargap=0)
 
 

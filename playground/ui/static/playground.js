@@ -236,11 +236,12 @@
       const { labels, group, columns } = this.about, titled = this.isGrid && group > 1; // rows of a kind: one title each
       if (titled && index % columns) return;
       const room = titled ? width : cell - 4 * ratio;
-      context.font = `${12 * ratio}px system-ui, sans-serif`;
       context.textAlign = titled ? "left" : "center";
       context.fillStyle = "#d4d4d8";
       (labels[index] || "").split("\n").forEach((line, row) => {
         let shown = line;
+        context.font = `${12 * ratio}px system-ui, sans-serif`; // smaller where that makes it fit, cut where not
+        context.font = `${ratio * clamp(12 * room / context.measureText(line).width, 10, 12)}px system-ui, sans-serif`;
         while (shown.length > 2 && context.measureText(shown).width > room) shown = `${shown.slice(0, -2)}…`;
         context.fillText(shown, titled ? left : left + cell / 2, below + (LINE * (row + 1) - 2) * ratio);
       });
