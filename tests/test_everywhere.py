@@ -16,7 +16,7 @@ from playground.errors import BadKnob, BadLatent
 from playground.families import FAMILIES
 from playground.families.base import HasCritic, HasLikelihood, HasPosterior, HasVariationalBound
 from playground.images import from_uint8, pack
-from playground.latent import Latent, Noise
+from playground.latent import MAX_TERMS, Latent, Noise
 from playground.request import Request
 from playground.settings import Settings
 from playground.tasks.arithmetic import added
@@ -156,8 +156,8 @@ def test_what_is_subtracted_comes_last_and_no_sum_on_the_way_is_nothing() -> Non
 
 
 def test_recipes_that_would_be_too_long_are_refused(tiny: TinyEngine) -> None:
-    long = " + ".join(f"0.1*seed:{index}" for index in range(10))
-    with pytest.raises(BadLatent, match="more than 12"):
+    long = " + ".join(f"0.1*seed:{index}" for index in range(MAX_TERMS - 2))
+    with pytest.raises(BadLatent, match=f"{MAX_TERMS + 1} terms, more than {MAX_TERMS}"):
         ask(tiny, "vae-tiny-28", "arithmetic", terms=[long, "seed:1 + seed:2", "seed:3"])
     with pytest.raises(BadKnob, match="Give 3 to 3"):
         ask(tiny, "vae-tiny-28", "arithmetic", terms=["seed:1", "seed:2"])
@@ -208,7 +208,7 @@ def test_each_judgement_is_the_models_own_number(engine: Engine, judged: Result)
                 assert value == pytest.approx(model.score(x).item(), abs=1e-4)
             else:
                 again = ask(engine, f"{name}-fashion-28", "reconstruct", picture="test:7").sheet.facts["psnr_db"]
-                assert value == pytest.approx(again, abs=1e-3)
+                assert value == pytest.approx(again, abs=0.02)  # that one is of grey levels
 
 
 def test_ranks_are_among_the_first_test_pictures(engine: Engine, judged: Result) -> None:
