@@ -46,7 +46,7 @@ def compress_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
 @figure("anomaly")
 def anomaly_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     """Left: errors of the test pictures, the threshold, and this picture. Right: ROC against each kind of odd picture."""
-    titles = ("errors of the test pictures · ▼ this one, dotted: the threshold", "ROC: odd pictures stopped at each threshold")
+    titles = ("test pictures by error (▼ this one)", "ROC: odd against test pictures")
     plot = make_subplots(rows=2, cols=1, vertical_spacing=0.22, subplot_titles=titles)  # one above the other: phones are narrow
     plot.update_annotations(x=0, xanchor="left", font_size=13)
     edges, counts = facts["edges"], facts["counts"]
@@ -89,8 +89,6 @@ def holes_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
             x=values, name=words, orientation="h", marker={"color": colour, "size": 3}, line={"width": 1.5}, boxpoints="outliers",
             hovertemplate="%{x:.1f}<extra></extra>",
         )  # fmt: skip
-    plot.update_xaxes(
-        title_text="distance to the nearest test picture, in the classifier's features (test pictures: 1)", rangemode="tozero"
-    )
+    plot.update_xaxes(title_text="distance (test pictures: 1)", rangemode="tozero")
     plot = dressed(plot, 300)
     return plot.update_layout(showlegend=False, margin={"l": 150})

@@ -21,10 +21,10 @@ def rate_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     """Distortion against rate, a point a card; cards of the same network are joined, and a dotted line has the best sum of both."""
     plot, points = go.Figure(), [*zip(facts["rate"], facts["distortion"], facts["beta"], facts["num_bytes"], strict=True)]
     best, low, high = min(rate + distortion for rate, distortion, *_ in points), min(facts["rate"]), max(facts["rate"])
-    room = max(2.0, 0.15 * (high - low))
+    room = max(2.0, 0.2 * (high - low))
     ends = [max(0.0, low - room), high + room]
     plot.add_scatter(
-        x=ends, y=[best - end for end in ends], mode="lines", name="the best sum of both: the evidence bound",
+        x=ends, y=[best - end for end in ends], mode="lines", name="the best evidence bound",
         line={"color": GREY, "width": 1.5, "dash": "dot"}, hoverinfo="skip",
     )  # fmt: skip
     (most, _), *_ = Counter(facts["num_bytes"]).most_common()
@@ -35,7 +35,7 @@ def rate_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         rate, distortion, beta, _ = zip(*group, strict=True)
         plot.add_scatter(
             x=rate, y=distortion, mode="lines+markers+text" if same else "markers+text", text=[f"β = {value:g}" for value in beta],
-            textposition="top right", name="one network, β differs" if same else "another network",
+            textposition="top center", cliponaxis=False, name="one network, β differs" if same else "another network",
             line={"color": look.colour, "width": 2}, marker={"size": 11, "color": look.colour if same else ORANGE},
             hovertemplate="%{text}<br>rate %{x:.1f} nats<br>distortion %{y:,.0f} nats<extra></extra>",
         )  # fmt: skip
