@@ -116,7 +116,7 @@ def test_the_mask_lies_over_the_picture_that_is_chosen(tab: Tab) -> None:
 def test_what_is_outside_the_mask_is_the_picture_itself(tab: Tab) -> None:
     inpainting(tab, "left").shot("diffusion-inpaint")
     assert tab.of("kept.facts.changed_outside") == 0 and tab.of("kept.facts.hidden_share") == 0.5
-    expect(tab.find(".lp-answer")).to_contain_text("50% that is not hidden is kept exactly")
+    expect(tab.find(".lp-answer")).to_contain_text("50 % that is not hidden is kept exactly")
 
 
 def test_the_trajectory_is_scrubbed_without_a_request(tab: Tab) -> None:

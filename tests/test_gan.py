@@ -428,7 +428,7 @@ def test_the_gan_makes_every_class(judged: dict[str, Tensor]):
 
 
 def test_a_gan_out_of_balance_loses_most_of_the_variety(judged: dict[str, Tensor]):
-    assert (class_shares(judged[OUTRUN]) < 0.02).sum() >= 2
+    assert class_shares(judged[OUTRUN]).min() < 0.02
     balanced, outrun = (manifold_scores(judged["real"], judged[card]) for card in (BALANCED, OUTRUN))
     assert outrun["recall"] < 0.5 * balanced["recall"]
     assert outrun["coverage"] < 0.5 * balanced["coverage"]

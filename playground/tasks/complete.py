@@ -49,7 +49,7 @@ class Complete(Task):
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:3"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     mask: Mask = Knob(Mask.parse("bottom"), label="Missing", help="Which part is taken away and made up anew.", widget="mask")
-    num_samples: int = Knob(3, label="Completions", help="How many are made; each starts from a latent of its own.", ge=1, le=8, step=1)
+    num_samples: int = Knob(4, label="Completions", help="How many are made; each starts from a latent of its own.", ge=1, le=8, step=1)
     num_steps: int = Knob(
         40, label="Search steps", help="More steps agree better with what is kept, so that seams vanish; each takes its time.",
         ge=1, le=100, step=1,
@@ -130,7 +130,7 @@ class Complete(Task):
             f"with a black hole: {facts['hole_bits']:.2f}.",
         ]
         if facts["hole_bits"] < mean:
-            words.append("So the likeliest completion is none that one would want: a black hole is likelier.")
+            words.append("A black hole is likelier still, so the likeliest completion is not the one to want.")
         if self.num_climbs:
             words.append(f"Going up the density changed {sum(facts['before_bits']) / count:.2f} into {mean:.2f}.")
         return " ".join(words)

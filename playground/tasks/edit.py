@@ -29,11 +29,14 @@ class Edit(Task):
     needs: ClassVar[tuple[type, ...]] = (Diffuses,)
     stages: ClassVar = ("decode",)
     common: ClassVar[bool] = False
-    without: ClassVar[tuple[str, ...]] = ("scheduler", "eta", "label")
+    without: ClassVar[tuple[str, ...]] = ("scheduler", "eta", "label", "guidance_scale")
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     target: ClassChoice = Knob("any", label="New class", help="What it becomes; any shows every class.", widget="class")
+    push: float = Knob(
+        4.0, label="Guidance", help="How strongly it is pushed towards the new class; 1 is not at all.", ge=1.0, le=8.0, step=0.5
+    )
     depth: float = Knob(
-        0.9, label="Depth", help="How far back towards noise: less keeps more of the picture and changes less.", ge=0.1, le=1.0, step=0.05
+        1.0, label="Depth", help="How far back towards noise: less keeps more of the picture and changes less.", ge=0.1, le=1.0, step=0.05
     )
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

@@ -15,7 +15,7 @@ from playground.knobs import ClassChoice, Knob, Seed
 from playground.latent import Latent, Noise
 from playground.masks import Mask
 from playground.tasks.base import Bench, Sheet, Task, register
-from playground.tasks.halfway import SAW, seen_as, seeds_from
+from playground.tasks.halfway import SAW, seeds_from, seen_as
 
 
 @register
@@ -77,7 +77,7 @@ def _facts(bench: Bench, x: Tensor, hidden: Tensor, draws: Tensor) -> dict[str, 
 def _words(facts: dict[str, Any]) -> str:
     if facts["hidden_share"] == 0:
         return "Nothing is hidden, so nothing is made anew: paint on the picture."
-    kept = f"The {1 - facts['hidden_share']:.0%} that is not hidden is kept exactly ({facts['changed_outside']} pixels differ)"
+    kept = f"The {100 * (1 - facts['hidden_share']):.0f} % that is not hidden is kept exactly ({facts['changed_outside']} pixels differ)"
     spread = f"; in the rest the draws differ by {facts['spread_levels']:.0f} of 255 grey levels" if facts["draws"] > 1 else ""
     seen = f"The classifier takes the picture for {facts['taken_for']}, and {facts['alike']} of {facts['draws']} draws as well."
     return f"{kept}{spread}. {seen}"

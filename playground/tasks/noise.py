@@ -43,11 +43,11 @@ class NoiseInputs(Task):
     num_samples: int = Knob(5, label="Noises", help="How many pictures with other noise are shown.", ge=1, le=10, step=1)
     seed: int = Seed("Which noises; the same seed gives the same ones.")
     strength: float = Knob(
-        10.0,
+        30.0,
         label="Strength",
         help="How much stronger the noise is made here than the network learned it, for the eye; the map and the numbers are at 1×.",
         ge=1.0,
-        le=50.0,
+        le=100.0,
         step=1.0,
         unit="×",
     )
@@ -119,10 +119,10 @@ def told(facts: dict[str, Any]) -> str:
     strongest = max(range(len(facts["names"])), key=lambda index: facts["by_input"][index])
     inside, outside = facts["inside_levels"], facts["outside_levels"]
     return (
-        f"At the strength it learned, other noise moves a pixel by {facts['mean_levels']:.1f} grey levels of 255, "
-        f"{facts['largest_levels']:.0f} at most: "
-        f"{inside:.1f} on the clothes, {outside:.1f} around them. The input at {facts['names'][strongest]} moves most, "
-        f"{facts['by_input'][strongest]:.1f} by itself."
+        f"At the strength it learned, other noise moves a pixel by {facts['mean_levels']:.2g} grey levels of 255, "
+        f"{facts['largest_levels']:.2g} at most: "
+        f"{inside:.2g} on the clothes, {outside:.2g} around them. The input at {facts['names'][strongest]} moves most, "
+        f"{facts['by_input'][strongest]:.2g} by itself."
     )
 
 

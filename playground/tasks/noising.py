@@ -28,7 +28,7 @@ class Noising(Task):
     name: ClassVar[str] = "noising"
     title: ClassVar[str] = "Noising"
     says: ClassVar[str] = (
-        "The way that is learnt backwards: a picture drowns in noise, and below it what the network still sees at a single look."
+        "The way that is learnt backwards: a picture drowns in noise, and beside it is what the network still sees at a single look."
     )
     needs: ClassVar[tuple[type, ...]] = (Diffuses,)
     stages: ClassVar = ("decode",)
@@ -53,7 +53,7 @@ class Noising(Task):
         above = [shown(x_t[index : index + 1], reach(*place)) for index, place in enumerate(places)]
         pictures = np.concatenate([*above, to_uint8(guess)])
         close = psnr_db(guess, x.expand_as(guess)).tolist()
-        labels = [f"x_t at t = {time:.2f} (white: {reach(*place):.1f})" for time, place in zip(times, places, strict=True)]
+        labels = [f"x_t at t = {time:.2f} (shown: ±{reach(*place):.1f})" for time, place in zip(times, places, strict=True)]
         labels += [f"predicted x_0: {value:.1f} dB" for value in close]
         facts = {
             "time": [round(time, 4) for time in times],

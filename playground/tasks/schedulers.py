@@ -29,7 +29,7 @@ class Schedulers(Task):
     needs: ClassVar[tuple[type, ...]] = (Diffuses,)
     common: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = ("scheduler", "num_inference_steps")
-    most_steps: int = Knob(50, label="Most steps", help="The last column, which the others are compared with.", ge=5, le=50, step=5)
+    most_steps: int = Knob(20, label="Most steps", help="The last column, which the others are compared with.", ge=5, le=50, step=5)
     seed: int = Seed("Which noise all of them start from.")
 
     @property

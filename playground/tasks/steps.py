@@ -34,7 +34,7 @@ class Steps(Task):
     title: ClassVar[str] = "Steps"
     says: ClassVar[str] = (
         "A picture after each step of the flow, until it is noise; the same steps undone; and a new latent, undone as far. "
-        "Scrub from picture to noise. Between them 0 is grey, +3 white and -3 black."
+        "Scrub from picture to noise. Between them 0 is grey, +3 white and −3 black."
     )
     needs: ClassVar[tuple[type, ...]] = (HasFlowSteps, Encodes)
     stages: ClassVar = ("draw",)

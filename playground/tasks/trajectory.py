@@ -60,9 +60,9 @@ def _rows(bench: Bench, step: Step) -> list[tuple[str, Pictures]]:
     white = reach(*shares(bench, step.time))
     guess = "the picture" if step.index == step.total else "predicted x_0"
     return [
-        (f"x_t at t = {step.time:.2f} (white: {white:.1f})", shown(step.x_t, white)),
+        (f"x_t at t = {step.time:.2f} (shown: ±{white:.1f})", shown(step.x_t, white)),
         (f"{guess}, step {step.index}", to_uint8(step.x)),
-        (f"predicted noise (white: {NOISE_REACH:.1f})", shown(step.eps, NOISE_REACH)),
+        (f"predicted noise (shown: ±{NOISE_REACH:.1f})", shown(step.eps, NOISE_REACH)),
     ]
 
 

@@ -117,6 +117,7 @@ def _words(facts: dict[str, Any], spec: KnobSpec) -> str:
         return f"{spec.label} changes nothing beside the other knobs as they are. {spec.help}"
     (low, *_, high), sure, variety = facts["values"], facts["sure"], facts["variety"]
     return (
-        f"{spec.label} from {low:g} to {high:g}: the classifier is {sure[0]:.0%} sure, then {sure[-1]:.0%}; two pictures lie "
-        f"{variety[0]:.1f} apart, then {variety[-1]:.1f}, in its features (test pictures: {facts['variety_of_test']:.1f})."
+        f"{spec.label} from {low:g} to {high:g}: the classifier is {100 * sure[0]:.0f} % sure, then {100 * sure[-1]:.0f} %; "
+        f"two pictures lie {variety[0]:.1f} apart, then {variety[-1]:.1f}, in its features "
+        f"(test pictures: {facts['variety_of_test']:.1f})."
     )
