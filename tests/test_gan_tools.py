@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from playground.cards import bundled_cards
 from playground.engine import Result, _Seat, _Visit
 from playground.errors import BadKnob, BadLatent, BadRequest, NotCapable
 from playground.families.base import HasCritic, HasLayers, HasNoiseInputs, HasSpectra
@@ -19,15 +20,19 @@ from playground.families.gan import GAN, GANParams
 from playground.families.landmarks import Landmarks
 from playground.images import from_uint8, to_uint8
 from playground.latent import Latent, Noise
+from playground.nets.critic import Critic, settle
 from playground.nets.gan import AdversarialNets
 from playground.nets.stylegan import GANConfig
 from playground.request import Request
+from playground.settings import Settings
 from playground.tasks import Bench
-from playground.tasks.collapse import COUNTED, effective, short
+from playground.tasks.collapse import COUNTED, RULES, effective, short
 from playground.tasks.critic import spread
 from playground.tasks.layers import span_of, span_words
 from playground.tasks.noise import DRAWN, deviation
 from playground.tasks.style import mixed
+from playground.training.recipes.collapsed import CollapsedRecipe
+from playground.training.recipes.gan import GANRecipe
 from playground.ui.figures import FIGURES
 from tests.tiny import HASH, TINY_CARDS, TinyEngine
 
@@ -254,7 +259,7 @@ def test_mixing_all_layers_gives_the_column(engine: TwoGANs) -> None:
 def test_the_sheet_of_directions_has_its_start_in_the_middle(engine: TwoGANs) -> None:
     result = ask(engine, "directions", start="seed:5", kind="pc", num_directions=3, num_frames=5, span=3, from_layer=1, to_layer=4)
     sheet = result.sheet
-    assert sheet.columns == 5 and sheet.heads == ("-3", "-1.5", "start", "+1.5", "+3")
+    assert sheet.columns == 5 and sheet.heads == ("−3", "−1.5", "start", "+1.5", "+3")
     assert sheet.latents[4] == "seed:5 + 3*pc:1@1-4" and sheet.latents[12] == "seed:5"
     for row in range(3):
         assert np.array_equal(result.pictures[5 * row + 2], result.pictures[2])
@@ -337,6 +342,35 @@ def test_overlap_and_auc_against_counting() -> None:
     apart, same = spread(real + 100, made), spread(real, real)
     assert (apart["auc"], apart["overlap"]) == (1, 0) and (same["auc"], same["overlap"]) == (pytest.approx(0.5), pytest.approx(1))
     assert math.isfinite(sum(spread(torch.zeros(5), torch.zeros(4))["edges"]))
+
+
+def test_a_bounded_critic_is_bounded_again_after_averaging_and_rounding() -> None:
+    critic = Critic(GANConfig(critic_width=8, trunk_width=16, spectral_norm=True)).eval()
+    for name, buffer in critic.named_buffers():
+        if name.endswith(("_u", "_v")):
+            buffer.mul_(0.3)  # what an average over changing unit vectors does
+    matrices = [layer.weight.flatten(1) for layer in critic.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    assert min(torch.linalg.matrix_norm(weight, 2).item() for weight in matrices) > 5
+    settle(critic)
+    matrices = [layer.weight.flatten(1) for layer in critic.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    assert [torch.linalg.matrix_norm(weight, 2).item() for weight in matrices] == pytest.approx([1] * len(matrices), abs=1e-4)
+
+
+def test_every_bundled_card_of_spectral_normalisation_is_bounded() -> None:
+    bounded = 0
+    for card in bundled_cards().values():
+        if card.family == "gan" and card.files:
+            network = GAN.load(Settings().weights_dir / card.id, torch.device("cpu"), torch.float32).network
+            layers = [layer for layer in network.critic.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+            largest = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in layers]
+            assert network.config.spectral_norm == (max(largest) < 1.001)
+            bounded += network.config.spectral_norm
+    assert bounded >= 1
+
+
+def test_the_rule_of_the_collapsed_card_is_that_of_its_recipe() -> None:
+    assert f"one move of the critic to {CollapsedRecipe().generator_moves} of the generator" in RULES["1701.00160"]
+    assert RULES["1701.00160"].startswith("R1 too") and CollapsedRecipe().gamma == GANRecipe().gamma > 0
 
 
 # -- mode collapse --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from playground.families.landmarks import OFFERED, LandmarkedModel, Landmarks
 from playground.families.loading import config_of, load_network, reading, weight_bytes
 from playground.knobs import Knob, Knobs, KnobSpec
 from playground.latent import Noise
+from playground.nets.critic import settle
 from playground.nets.gan import AdversarialNets
 from playground.nets.stylegan import GANConfig
 
@@ -99,6 +100,7 @@ class GAN(LandmarkedModel):
     @classmethod
     def load(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> Self:
         network, words = load_network(folder, lambda words: AdversarialNets(config_of(GANConfig, words)), device, dtype)
+        settle(network.critic)
         with reading(folder):
             landmarks = Landmarks.load(folder / "landmarks.safetensors", device)
         return cls(network, landmarks, device, dtype, tuple(words.get("classes", ())))

@@ -7,10 +7,12 @@ arXiv 1710.10196; spectral normalisation, a choice, Miyato et al., arXiv 1802.05
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from playground.nets.stylegan import GANConfig, SelfAttention, leaky
 
@@ -92,3 +94,18 @@ def bound(network: nn.Module) -> None:
     layers = [layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     for layer in layers:
         spectral_norm(layer)
+
+
+@torch.no_grad()
+def settle(network: nn.Module) -> None:
+    """Finds the largest singular values of bounded layers anew.
+
+    Power iteration follows them by two unit vectors, which are none any more once they were averaged over training and rounded for a
+    file: what is divided by would then be too small.
+    """
+    for layer in network.modules():
+        if is_parametrized(layer, "weight"):
+            bounded: Any = layer.parametrizations.weight
+            left, _, right = torch.linalg.svd(bounded.original.float().flatten(1), full_matrices=False)
+            bounded[0]._u.copy_(left[:, 0])
+            bounded[0]._v.copy_(right[0])

@@ -24,9 +24,9 @@ SLOPED = 64
 """Real pictures at which the critic's slope is measured."""
 RULES = {
     "1912.04958": "the critic pays for being steep at real pictures (R1)",
-    "1802.05957": "each layer of the critic is divided by its largest singular value (spectral normalisation)",
+    "1802.05957": "each layer of the critic is divided by its largest singular value",
     "1704.00028": "scores are a price that may rise by one per unit of distance (gradient penalty)",
-    "1701.00160": "no penalty, and the critic moves once to five moves of the generator",
+    "1701.00160": "R1 too, but one move of the critic to 25 of the generator",
 }
 """What keeps the critic in check, by the paper that a card names."""
 
@@ -146,8 +146,8 @@ def described(card: Card, row: Mapping[str, Any], measured: Mapping[str, Any]) -
     rule = next((rule for paper, rule in RULES.items() if paper in card.paper), "")
     wanted = (("classifier_fd", "FD {:.1f}"), ("recall", "recall {:.2f}"), ("coverage", "coverage {:.2f}"))
     found = [words.format(measured[name]["value"]) for name, words in wanted if name in measured] or ["not yet evaluated"]
-    counted = f"{row['kinds']:.1f} classes, variety {100 * row['variety']:.0f} %, critic's slope {row['slope']:.2g}"
-    return f"{short(card.title)}{': ' if rule else ''}{rule}\n{counted}  ·  {', '.join(found)}"
+    counted = f"{row['kinds']:.1f} classes, variety {100 * row['variety']:.0f} %"
+    return f"{short(card.title)}{': ' if rule else ''}{rule}\n{counted}, {', '.join(found)}, critic's slope {row['slope']:.2g}"
 
 
 def short(title: str) -> str:

@@ -20,6 +20,7 @@ from playground.tasks.shared import PART, in_parts
 MADE = 256
 """Generated pictures whose scores make the histogram."""
 BINS = 40
+COLUMNS = 5
 TAIL = 0.005
 """Share of the scores at each end that is counted into the last bar."""
 
@@ -72,7 +73,7 @@ class Critic(Task):
         facts = spread(real, made) | {"odd_names": [*odd], "odd_scores": [round(score, 4) for score in of_odd.tolist()]}
         return Sheet(
             np.concatenate([pictures, shelf[:count], *odd.values()])[order],
-            len(order),
+            COLUMNS,
             tuple(f"{cells[index][0]}\n{signed(scores[index].item())}" for index in order),
             tuple(cells[index][1] for index in order),
             tuple(cells[index][2] for index in order),

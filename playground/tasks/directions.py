@@ -75,7 +75,7 @@ class Directions(Task):
                 facts,
                 done,
                 says=says,
-                heads=tuple(f"{place:+g}" if place else "start" for place in places),
+                heads=tuple(f"{place:+g}".replace("-", "−") if place else "start" for place in places),
                 sides=tuple(f"{self.kind}:{name}  λ {values[index].item():.3g}" for index, name in enumerate(names)),
             )
 

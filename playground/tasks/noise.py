@@ -119,10 +119,10 @@ def told(facts: dict[str, Any]) -> str:
     strongest = max(range(len(facts["names"])), key=lambda index: facts["by_input"][index])
     inside, outside = facts["inside_levels"], facts["outside_levels"]
     return (
-        f"At the strength it learned, other noise moves a pixel by {facts['mean_levels']:.2g} grey levels of 255, "
-        f"{facts['largest_levels']:.2g} at most: "
-        f"{inside:.2g} on the clothes, {outside:.2g} around them. The input at {facts['names'][strongest]} moves most, "
-        f"{facts['by_input'][strongest]:.2g} by itself."
+        f"At the strength it learned, other noise moves a pixel by {facts['mean_levels']:.2f} grey levels of 255, "
+        f"{facts['largest_levels']:.1f} at most: "
+        f"{inside:.2f} on the clothes, {outside:.2f} around them. The input at {facts['names'][strongest]} moves most, "
+        f"{facts['by_input'][strongest]:.2f} by itself."
     )
 
 
