@@ -7,7 +7,7 @@ arXiv 1710.10196; spectral normalisation, a choice, Miyato et al., arXiv 1802.05
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +105,7 @@ def settle(network: nn.Module) -> None:
     """
     for layer in network.modules():
         if is_parametrized(layer, "weight"):
-            bounded: Any = layer.parametrizations.weight
+            bounded = cast("Any", layer.parametrizations).weight
             left, _, right = torch.linalg.svd(bounded.original.float().flatten(1), full_matrices=False)
             bounded[0]._u.copy_(left[:, 0])
             bounded[0]._v.copy_(right[0])
