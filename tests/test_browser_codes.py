@@ -47,8 +47,11 @@ def test_the_code_size_is_a_dial_of_compression(tab: Tab) -> None:
 
 def test_compress_follows_the_finger(tab: Tab) -> None:
     tab.open("compress", family="ae", card=AE)
-    tab.page.evaluate("window.frames = 0; const show = playground.panels['ae-compress'].show; "
-                      "playground.panels['ae-compress'].show = function (...all) { frames++; return show.apply(this, all); }")  # fmt: skip
+    count = """() => {
+        const panel = playground.panels["ae-compress"], show = panel.show;
+        window.frames = 0;
+        panel.show = function (...all) { frames++; return show.apply(this, all); }; }"""
+    tab.page.evaluate(count)
     slider = tab.knob("code_size").locator("input[type=range]")
     slider.focus()
     for _ in range(12):

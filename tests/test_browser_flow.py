@@ -38,6 +38,7 @@ def test_a_black_picture_is_likelier_than_a_shirt_and_that_is_said(tab: Tab) -> 
     shirt = tab.of("kept.facts.nats")
     tab.find(".lp-gallery").focus()
     tab.page.keyboard.press("ArrowRight")
+    tab.page.wait_for_function("!playground.panels['flow-density'].kept.query.includes('test%3A7')")
     tab.settled()
     assert tab.of("kept.facts.nats") != shirt
 

@@ -223,7 +223,7 @@ def test_more_strength_is_farther_from_the_picture(real: Engine) -> None:
 
 
 def test_a_picture_comes_back_from_its_noise_and_becomes_another_class(real: Engine) -> None:
-    result = ask(real, "edit", DDPM, picture="test:0", target="any", depth=1.0, guidance_scale=3.0, num_inference_steps=20)
+    result = ask(real, "edit", DDPM, picture="test:0", target="any", depth=1.0, push=3.0, num_inference_steps=20)
     picture, _, again, *edited = result.pictures
     assert decibels(picture, again) == pytest.approx(result.sheet.facts["again_db"], abs=0.5) and decibels(picture, again) > 33
     taken = real.classifier_of(DDPM)(from_uint8(np.stack(edited))).argmax(dim=1).tolist()

@@ -173,7 +173,7 @@ def test_a_rank_is_a_percentile() -> None:
         better = Judge("score", "dB", lambda x, noise: x).rank(value, others)
         assert likelier == pytest.approx(100 * np.searchsorted(np.sort(-others), -value) / 501)
         assert better == pytest.approx(100 * np.searchsorted(np.sort(others), value) / 501)
-    assert Judge("score", "critic", lambda x, noise: x).words(-1.5) == "critic −1.50"
+    assert Judge("score", "critic", lambda x, noise: x).words(-1.5) == "critic −1.5"
 
 
 @pytest.fixture(scope="module")

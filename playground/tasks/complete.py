@@ -25,6 +25,8 @@ MARGIN = 0.001
 """How far from 0 and 1 the logit keeps in which pictures are compared; a grey level is 0.004 wide."""
 SIGMA = 0.1
 """How far, in that logit, a kept pixel may be off while a latent is searched for."""
+FAR_OFF = 45
+"""Grey levels from which a search counts as failed: those of the couplings end near 25, with seams that are hardly seen."""
 SEARCH_RATE, CLIMB_RATE = 0.05, 0.02
 
 
@@ -129,6 +131,8 @@ class Complete(Task):
             f"Completed: {mean:.2f} bits/dim on average; the picture itself: {facts['picture_bits']:.2f}; "
             f"with a black hole: {facts['hole_bits']:.2f}.",
         ]
+        if np.mean(facts["off_levels"]) > FAR_OFF:
+            words.append("That is far off, so take these for failures; more steps or a lower temperature may agree better.")
         if facts["hole_bits"] < mean:
             words.append("A black hole is likelier still, so the likeliest completion is not the one to want.")
         if self.num_climbs:

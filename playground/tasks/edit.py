@@ -36,7 +36,7 @@ class Edit(Task):
         4.0, label="Guidance", help="How strongly it is pushed towards the new class; 1 is not at all.", ge=1.0, le=8.0, step=0.5
     )
     depth: float = Knob(
-        1.0, label="Depth", help="How far back towards noise: less keeps more of the picture and changes less.", ge=0.1, le=1.0, step=0.05
+        0.9, label="Depth", help="How far back towards noise: less keeps more of the picture and changes less.", ge=0.1, le=1.0, step=0.05
     )
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
@@ -57,7 +57,7 @@ class Edit(Task):
                 found.index / found.total / 2,
             )
         *_, again = model.finish(z, num_left, back.params, Noise([0]))
-        for step in _edited(bench, z, num_left, labels):
+        for step in _edited(bench, z, num_left, labels, self.push):
             made = torch.cat([again.x, step.x])
             yield _sheet(bench, self.picture, x, _noise(bench, z, time), made, names, (1 + step.index / step.total) / 2)
 
@@ -73,9 +73,9 @@ class Edit(Task):
         return [model.classes[int(self.target)]], torch.tensor([int(self.target)])
 
 
-def _edited(bench: Bench, z: Tensor, num_left: int, labels: Tensor) -> Iterator[Step]:
-    """The noise `z` (1, C, H, W) made into each of `labels`, by DDIM without fresh noise and with the request's guidance."""
-    params = bench.params.but(scheduler="ddim", eta=0.0)
+def _edited(bench: Bench, z: Tensor, num_left: int, labels: Tensor, push: float) -> Iterator[Step]:
+    """The noise `z` (1, C, H, W) made into each of `labels`, by DDIM without fresh noise, with guidance `push`."""
+    params = bench.params.but(scheduler="ddim", eta=0.0, guidance_scale=push)
     many = z.expand(len(labels), -1, -1, -1)
     yield from bench.able(Diffuses).finish(many, num_left, params, Noise([0] * len(labels)), labels)
 
@@ -108,7 +108,7 @@ def _facts(bench: Bench, x: Tensor, made: Tensor, names: Sequence[str]) -> dict[
 def _words(facts: dict[str, Any]) -> str:
     again = f"Its noise makes the picture again to {facts['again_db']:.1f} dB"
     if facts["asked"] == ["no class"]:
-        return f"{again}, with guidance and without a class to {facts['edited_db'][0]:.1f} dB."
+        return f"{again}; told no class, there is nothing to push it towards."
     change = f"told another class, it changes by {np.mean(facts['edited_db']):.1f} dB on average"
     count = len(facts["asked"])
     return f"{again}; {change}. The classifier takes {facts['reached']} of {count} for the class that was asked for."

@@ -17,7 +17,7 @@ from playground.latent import Noise
 from playground.tasks.base import Bench, Sheet, Task, register
 from playground.tasks.shared import at_standard_prior, in_parts
 
-NUM_MEASURED = 256
+NUM_MEASURED = 128
 """Random codes of each kind that are measured, whatever the seed of those shown."""
 ROWS = ("N(0, I)", "box of the codes", "fitted prior", "N(0, I), VAE")
 """Where codes come from."""
@@ -55,12 +55,19 @@ class Holes(Task):
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
         rows = self._rows(bench, range(self.seed, self.seed + self.num_samples))
-        real = bench.remembered("holes/real", lambda: self._features(bench, from_uint8(bench.shelf.pictures)))
+        real, shelf, waiting = torch.empty(0), bench.shelf.pictures, "The pictures are being compared with test pictures…"
+
+        def look(start: int, stop: int) -> Tensor:
+            return self._features(bench, from_uint8(shelf[start:stop]))
+
+        for real, share in in_parts(bench, "holes/real", len(shelf), look):
+            if len(real) < len(shelf):
+                yield self._sheet(rows, {}, 0.5 * share, waiting)
         features: list[Tensor] = []
         for index in range(len(rows)):
             made = torch.empty(0)
             for made, share in self._measured(bench, index):  # noqa: B007 - the last is all of them
-                yield self._sheet(rows, {}, (index + share) / (len(rows) + 1), "The pictures are being compared with test pictures…")
+                yield self._sheet(rows, {}, 0.5 + 0.5 * (index + share) / (len(rows) + 1), waiting)
             features.append(made)
         some = real[:NUM_MEASURED]
         near, apart = bench.remembered("holes/floor", lambda: (_nearest(some, real, among=True), _apart(some)))

@@ -50,7 +50,7 @@ class Judge:
 
     def words(self, value: float) -> str:
         """The number with its unit."""
-        return {"dB": f"{value:.1f} dB", "critic": f"critic {value:+.2f}".replace("-", "−")}.get(self.unit, f"{value:.2f} {self.unit}")
+        return {"dB": f"{value:.1f} dB", "critic": f"critic {value:+.3g}".replace("-", "−")}.get(self.unit, f"{value:.2f} {self.unit}")
 
 
 def judge_of(model: Model, params: Knobs) -> Judge | None:

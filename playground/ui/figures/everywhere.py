@@ -54,7 +54,9 @@ def lens_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     plot.update_xaxes(title_text="bits/dim (fewer: likelier)", row=1, col=1)
     plot.update_xaxes(title_text="ranks above … % of test pictures", range=[0, 145], tickvals=[0, 25, 50, 75, 100], row=1, col=2)
     plot.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
-    return dressed(plot, 110 + 26 * len(names))
+    plot = dressed(plot, 110 + 26 * len(names))
+    plot.update_yaxes(showgrid=False)  # it would strike the words through
+    return plot
 
 
 @figure("neighbours")
@@ -70,10 +72,11 @@ def neighbours_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         colour = look.colour if row else "#56B4E9"
         plot.add_vline(x=distance, line={"color": colour, "width": 2, "dash": "solid" if row else "dot"})
         mark = go.Scatter(
-            x=[distance], y=[0], mode="markers", name=name, marker={"symbol": "triangle-up", "size": 11, "color": colour}, showlegend=False,
+            x=[distance], y=[0], mode="markers", name="new pictures" if row else name, showlegend=row < 2,
+            marker={"symbol": "triangle-up", "size": 11, "color": colour}, cliponaxis=False,
             hovertemplate=f"{name}: nearest at %{{x:.1f}}<extra></extra>",
         )  # fmt: skip
         plot.add_trace(mark)
     plot.update_xaxes(title_text=f"distance to the nearest training picture ({unit})", rangemode="tozero")
-    plot.update_yaxes(title_text="test pictures")
+    plot.update_yaxes(title_text="test pictures", rangemode="tozero")
     return dressed(plot, 280)
