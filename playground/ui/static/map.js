@@ -37,7 +37,7 @@
       const canvas = this.canvas;
       canvas.addEventListener("pointerdown", (event) => { this.down = true; canvas.setPointerCapture(event.pointerId); this.follow(event); });
       canvas.addEventListener("pointermove", (event) => (this.down ? this.follow(event) : this.hover(event)));
-      canvas.addEventListener("pointerup", () => { this.down = false; this.released({ x: this.x, y: this.y }); });
+      canvas.addEventListener("pointerup", () => { this.down = false; this.release(); });
       canvas.addEventListener("pointerleave", () => { this.tip.hidden = true; });
       canvas.addEventListener("keydown", (event) => {
         const step = event.shiftKey ? 0.1 : 0.02, move = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[event.key];
@@ -45,8 +45,14 @@
         event.preventDefault();
         this.go(this.x + move[0], this.y + move[1]);
         clearTimeout(this.timer);
-        this.timer = setTimeout(() => this.released({ x: this.x, y: this.y }), 200);
+        this.timer = setTimeout(() => this.release(), 200);
       });
+    }
+
+    release() { // its knobs follow by way of the server: they are news to the panel even where it has drawn the place already
+      const panel = playground.panels[this.props.panel];
+      if (panel) panel.lastQuery = null;
+      this.released({ x: this.x, y: this.y });
     }
 
     follow(event) {
