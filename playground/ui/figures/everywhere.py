@@ -44,7 +44,8 @@ def lens_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     )  # fmt: skip
     ranks = go.Bar(
         x=facts["rank"], y=names, orientation="h", width=0.6, marker={"color": colours}, showlegend=False,
-        text=facts["words"], textposition="outside", textfont={"size": 11}, cliponaxis=False,
+        text=[word.replace(" bits/dim", "").replace("critic ", "") for word in facts["words"]],
+        textposition="outside", textfont={"size": 11}, cliponaxis=False,
         customdata=[[facts["words"][row], KINDS[facts["kinds"][row]], facts["ranked"][row]] for row in rows],
         hovertemplate="%{customdata[0]} (%{customdata[1]}),<br>above %{x:.0f} % of %{customdata[2]} test pictures<extra>%{y}</extra>",
     )  # fmt: skip
@@ -52,7 +53,7 @@ def lens_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         plot.add_trace(trace, row=1, col=1)
     plot.add_trace(ranks, row=1, col=2)
     plot.update_xaxes(title_text="bits/dim (fewer: likelier)", row=1, col=1)
-    plot.update_xaxes(title_text="ranks above … % of test pictures", range=[0, 145], tickvals=[0, 25, 50, 75, 100], row=1, col=2)
+    plot.update_xaxes(title_text="ranks above … % of test pictures", range=[0, 150], tickvals=[0, 50, 100], row=1, col=2)
     plot.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
     plot = dressed(plot, 110 + 26 * len(names))
     plot.update_yaxes(showgrid=False)  # it would strike the words through
