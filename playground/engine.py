@@ -190,6 +190,14 @@ class Engine:
                 timing = Timing(1000 * (loaded - asked), 1000 * (time.perf_counter() - loaded))
                 yield Result(request, made, seat.sha256, device_words(self.device), timing, dict(visit.guests))
 
+    def check(self, request: Request) -> None:
+        """Raises what running it would raise of its model, its pictures and its directions, without running it."""
+        with self._lease(request.card) as seat:
+            type(request.task).check(seat.model)
+            bench = self._bench(seat, request, _Visit(self))
+            for recipe in request.task.recipes():
+                bench.check(recipe)
+
     def model(self, card: str) -> Model:
         """The loaded model of a card, for questions about it (its directions, its map)."""
         with self._lease(card) as seat:

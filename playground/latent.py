@@ -24,6 +24,7 @@ from playground.errors import BadLatent, PlaygroundError
 MAX_SEED = 2**31 - 1
 MAX_TERMS = 24
 SOURCES = ("seed", "test", "png", "near", "origin")
+GIVEN = ("test", "png")
 DIRECTIONS = ("dim", "pc", "sefa", "class")
 MAX_NAME = 24
 
@@ -161,6 +162,11 @@ class Latent:
     @property
     def offsets(self) -> tuple[Term, ...]:
         return tuple(term for term in self.terms if not term.is_source)
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a given picture and nothing more."""
+        return len(self.terms) == 1 and self.terms[0].kind in GIVEN and self.terms[0].layers is None
 
     @property
     def base(self) -> tuple[Term, ...]:

@@ -37,7 +37,7 @@ from playground.families.base import (
 )
 from playground.images import Pictures, from_uint8, to_uint8, unpack
 from playground.knobs import Knobs, KnobSpec, Stage
-from playground.latent import Latent, Mix, Noise, Span, Term, mix
+from playground.latent import GIVEN, Latent, Mix, Noise, Span, Term, mix
 from playground.nets.classifier import Classifier
 from playground.shelf import Shelf
 
@@ -112,6 +112,11 @@ class Task(Knobs, abc.ABC):
     @abc.abstractmethod
     def run(self, bench: Bench) -> Iterator[Sheet]:
         """Yields previews; the last sheet is the answer."""
+
+    def recipes(self) -> Iterator[Latent]:
+        """All latents that it was given."""
+        for _, value in self:
+            yield from (item for item in (value if isinstance(value, tuple) else [value]) if isinstance(item, Latent))
 
     @classmethod
     def specs_for(cls, model: Model) -> tuple[KnobSpec, ...]:
@@ -275,6 +280,16 @@ class Bench:
             z = z + term.weight * self.direction(term.kind, term.value, term.layers)
         return z
 
+    def check(self, recipe: Latent) -> None:
+        """Raises what `latent` would raise of the recipe's pictures, directions and layers; encodes and draws nothing."""
+        for span in recipe.pieces:
+            self._layers(span)
+        for term in recipe.terms:
+            if term.kind in GIVEN:
+                self._given(term)
+        for term in recipe.offsets:
+            self.direction(term.kind, term.value, term.layers)
+
     def latents(self, recipes: Sequence[Latent], how: Mix | None = None) -> Tensor:
         """The points of several recipes, (B, *latent.shape)."""
         return torch.cat([self.latent(recipe, how) for recipe in recipes])
@@ -304,7 +319,7 @@ class Bench:
 
     def picture(self, recipe: Latent) -> Tensor:
         """The picture a recipe stands for, (1, C, H, W) in [-1, 1]: itself when it is one, else the decoded latent."""
-        if len(recipe.terms) == 1 and recipe.terms[0].kind in ("test", "png") and recipe.terms[0].layers is None:
+        if recipe.is_picture:
             return self._given(recipe.terms[0])
         return self.decode_all(self.latent(recipe), [0])
 

@@ -164,8 +164,7 @@ class _Board:
         if isinstance(bench.model, Encodes) and bench.model.live:
             self.pictures.append(to_uint8(seen(bench.model, x, bench.params)))
             self.labels.append(f"{name}\n{judge.words(value)}")
-            given = len(self.picture.terms) == 1 and self.picture.terms[0].kind in ("test", "png")
-            self.latents.append(str(self.picture) if given else "")  # any other recipe means another point to each model
+            self.latents.append(str(self.picture) if self.picture.is_picture else "")  # any other recipe means another point to each model
             self.cards.append(bench.card)
 
     def sheet(self, progress: float, facts: Mapping[str, list[Any]] | None = None) -> Sheet:

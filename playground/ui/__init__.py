@@ -21,9 +21,9 @@ from playground.errors import PlaygroundError
 from playground.families import FAMILIES
 from playground.metrics import warm_up
 from playground.ui.api import add_endpoints
-from playground.ui.panels import PRIVATE, Panel, family_tab
-from playground.ui.restore import restorer
+from playground.ui.panels import PRIVATE
 from playground.ui.routes import Routes
+from playground.ui.tabs import Place, family_tab, restorer
 from playground.ui.theme import theme
 from playground.ui.views import css, head, open_picture
 
@@ -42,7 +42,7 @@ def build(engine: Engine) -> gr.Blocks:
                 first = next((card.id for card in cards if card.family in FAMILIES), "")
                 open_picture(card=first, max_bytes=engine.settings.max_upload_mb * 2**20)
         notice = gr.Markdown("", visible=False, elem_classes="lp-notice", elem_id="notice")
-        panels: list[Panel] = []
+        places: list[Place] = []
         with gr.Tabs(elem_id="families") as tabs:
             for name, family in FAMILIES.items():
                 with gr.Tab(f"{family.look.glyph} {family.title}", id=name, elem_id=f"tab-{name}"):
@@ -51,12 +51,12 @@ def build(engine: Engine) -> gr.Blocks:
                         if not of_family:
                             gr.Markdown(_no_cards(engine, family.title))
                             continue
-                        panels += family_tab(engine, family, of_family)
+                        places += family_tab(engine, family, of_family)
                         add_endpoints(engine, family, of_family)
                     except PlaygroundError as error:
                         gr.Markdown(f"**{family.title} is not available.** {why(error)}", elem_classes="lp-notice")
-        if panels:
-            restore, outputs = restorer(engine, panels, tabs, notice)
+        if places:
+            restore, outputs = restorer(engine, places, tabs, notice)
             page.load(restore, None, outputs, queue=False, **PRIVATE)
     page.queue(max_size=64, default_concurrency_limit=4)
     return page

@@ -26,43 +26,44 @@ class Choices:
     """The family's knobs that are numbers; the first goes without saying."""
 
 
-def widget(spec: KnobSpec, default: Any, choices: Choices, visible: bool = True) -> tuple[gr.components.Component, gr.Button | None]:
-    """The widget of one knob, and the button that resets it (sliders bring their own)."""
+def widget(
+    spec: KnobSpec, value: Any, default: Any, choices: Choices, visible: bool = True
+) -> tuple[gr.components.Component, gr.Button | None]:
+    """The widget of one knob, and the button that resets it (pickers and painters have one of their own)."""
     name = f"{choices.panel}-{spec.name}"
-    common: dict[str, Any] = {"label": _label(spec), "info": spec.help, "elem_id": name, "visible": visible}
     if spec.widget in ("latent", "latents"):
-        return _picker(spec, default, choices), None
+        return _picker(spec, value, default, choices), None
     if spec.widget == "mask":
         told = {"panel": choices.panel, "card": choices.card, "size": choices.size}
-        return mask_painter(str(default), name=name, label=spec.label, help=spec.help, **told), None
-    if spec.kind in ("int", "float") and spec.widget != "seed":
-        bounds = {"minimum": spec.minimum, "maximum": spec.maximum, "step": spec.step}
-        return gr.Slider(value=default, **bounds, **common, buttons=["reset"]), None
-    reset = gr.Button("↺ Reset", render=False)
+        return mask_painter(str(value), str(default), name=name, label=spec.label, help=spec.help, **told), None
+    reset = gr.Button("↺ Reset", render=False)  # a slider's own would go back to where a link had put it
+    common: dict[str, Any] = {"value": value, "label": _label(spec), "info": spec.help, "elem_id": name, "visible": visible}
     common["buttons"] = [reset]
     if spec.widget == "seed":
-        return gr.Number(value=default, precision=0, minimum=spec.minimum, maximum=spec.maximum, **common), reset
+        return gr.Number(precision=0, minimum=spec.minimum, maximum=spec.maximum, **common), reset
+    if spec.kind in ("int", "float"):
+        return gr.Slider(minimum=spec.minimum, maximum=spec.maximum, step=spec.step, **common), reset
     if spec.widget == "direction":
-        return gr.Dropdown(direction_choices(choices.directions), value=default, allow_custom_value=True, **common), reset
+        return gr.Dropdown(direction_choices(choices.directions), allow_custom_value=True, **common), reset
     if spec.widget == "knob":
         offered = [(knob.label, "" if index == 0 else knob.name) for index, knob in enumerate(choices.numbers)]
-        return gr.Dropdown(offered, value=default, **common), reset
+        return gr.Dropdown(offered, **common), reset
     if spec.widget == "class":
         offered = [("any", "any"), ("none", "none"), *((name, str(index)) for index, name in enumerate(choices.classes))]
-        return gr.Dropdown(offered, value=default, **common), reset
+        return gr.Dropdown(offered, **common), reset
     if spec.kind == "choice":
-        return gr.Radio([(words, value) for value, words in spec.choices.items()], value=default, **common), reset
+        return gr.Radio([(words, value) for value, words in spec.choices.items()], **common), reset
     if spec.kind == "bool":
-        return gr.Checkbox(value=default, **common), reset
-    return gr.Textbox(value=default, **common), reset
+        return gr.Checkbox(**common), reset
+    return gr.Textbox(**common), reset
 
 
-def _picker(spec: KnobSpec, default: Any, choices: Choices) -> gr.HTML:
+def _picker(spec: KnobSpec, value: Any, default: Any, choices: Choices) -> gr.HTML:
     several = spec.widget == "latents"
-    values = [str(item) for item in default] if several else [str(default)]
     least, most = (spec.min_length or 1, spec.max_length or 4) if several else (1, 1)
     return latent_picker(
-        values,
+        to_widget(spec, value),
+        to_widget(spec, default),
         name=f"{choices.panel}-{spec.name}",
         panel=choices.panel,
         card=choices.card,

@@ -1,4 +1,4 @@
-"""A family's tab: its introduction, then one panel a task, built from declarations alone."""
+"""A panel: one task of one family on the page, its pictures beside its knobs, built from declarations alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from playground.engine import Engine, Result, why
 from playground.families import Model
 from playground.knobs import MAX_SEED, KnobSpec
 from playground.request import Request
-from playground.tasks import TASKS, Task
+from playground.tasks import Task
 from playground.tasks.vary import turnable
 from playground.ui.answers import kept
 from playground.ui.controls import Choices, direction_choices, to_knob, to_widget, widget
 from playground.ui.figures import FIGURES
-from playground.ui.introduction import introduction
 from playground.ui.views import map_view, sheet_view
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -28,12 +27,11 @@ PREVIEWS_PER_SECOND = 10
 
 @dataclass
 class Panel:
-    """One task of one family on the page: the tabs it is in, its knobs' widgets by name, and where the answer goes."""
+    """One task of one family on the page: which model is chosen, its knobs' widgets by name, and where the answer goes."""
 
     family: type[Model]
     task: type[Task]
     card: gr.Dropdown
-    tasks: gr.Tabs
     widgets: dict[str, gr.components.Component] = field(default_factory=dict)
     specs: dict[str, KnobSpec] = field(default_factory=dict)
     sheet: gr.HTML | None = None
@@ -72,85 +70,47 @@ class Panel:
         return FIGURES[self.task.name](facts, self.family.look) if facts else gr.skip()
 
 
-def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> list[Panel]:
-    """Builds the tab of a family inside the current `gr.Tab`; returns its panels."""
-    default = cards[0]
-    with gr.Row(equal_height=False, elem_classes="lp-family"):
-        with gr.Column(scale=5, min_width=320):
-            introduction(engine, family, default.id)
-        with gr.Column(scale=2, min_width=280, visible=len(cards) > 1):
-            card = gr.Dropdown(
-                [(entry.title, entry.id) for entry in cards],
-                value=default.id,
-                label="Model",
-                show_label=False,
-                container=False,
-                elem_id=f"{family.family}-card",
-            )
-    model, panels = engine.model(default.id), []
-    with gr.Tabs(selected=f"{family.family}-{first_task(family)}", elem_id=f"{family.family}-tasks") as tasks:
-        for task in TASKS.values():
-            if not task.common and task.missing(model) is not None:
-                continue
-            with gr.Tab(task.title, id=f"{family.family}-{task.name}", elem_id=f"tab-{family.family}-{task.name}") as tab:
-                if (lack := task.missing(model)) is not None:
-                    gr.Markdown(f"This family cannot {lack}, so {task.title} is not a question it can answer.")
-                    continue
-                panel = Panel(family, task, card, tasks)
-                _build(panel, engine, default, model)
-                tab.select(None, None, None, js=f"() => window.playground.shown('{panel.id}')", **PRIVATE)
-                panels.append(panel)
-    if len(cards) > 1:
-        _follow_card(engine, card, cards, panels)
-    return panels
-
-
-def _follow_card(engine: Engine, chosen: gr.Dropdown, cards: Sequence[Card], panels: Sequence[Panel]) -> None:
-    """Another model has other directions, may lack a knob, and may have other defaults."""
-    everything = [(panel.widgets[name], spec) for panel in panels for name, spec in panel.specs.items()]
-    walks = [component for component, spec in everything if spec.widget == "direction"]
-    shown = [{spec.name for spec in engine.model(card.id).knobs()} for card in cards]
-    some = set.union(*shown) - set.intersection(*shown)
-    choosy = [(component, spec) for component, spec in everything if spec.name in some]
-    own = {name for card in cards for name in card.defaults}
-    tuned = [(component, spec) for component, spec in everything if spec.name in own]
-
-    def suited(card_id: str) -> Any:
-        model = engine.model(card_id)
-        known = {spec.name for spec in model.knobs()}
-        offered = [gr.Dropdown(choices=direction_choices(model.directions())) for _ in walks]
-        updates = [*offered, *(gr.update(visible=spec.name in known) for _, spec in choosy)]
-        return updates[0] if len(updates) == 1 else updates
-
-    def defaults(card_id: str) -> Any:
-        card = next(card for card in cards if card.id == card_id)
-        values = [default_of(spec, card) for _, spec in tuned]
-        return values[0] if len(values) == 1 else values
-
-    if walks or choosy:
-        chosen.change(suited, chosen, [*walks, *(component for component, _ in choosy)], queue=False, **PRIVATE)
-    if tuned:  # only for a person's choice: a link brings its own values
-        chosen.input(defaults, chosen, [component for component, _ in tuned], queue=False, **PRIVATE)
-
-
-def first_task(family: type[Model]) -> str:
-    """The task that a family's tab opens with."""
-    return next(name for name, task in TASKS.items() if task.missing(family) is None)
-
-
-def _build(panel: Panel, engine: Engine, card: Card, model: Model) -> None:
-    panel.specs = {spec.name: spec for spec in panel.task.specs_for(model)}
+def build_panel(engine: Engine, panel: Panel, cards: Sequence[Card], request: Request) -> None:
+    """Builds it inside the current context, for one of its family's cards, with its knobs as the request has them."""
+    entry = find_card(engine.cards or {}, request.card)
+    first, model = engine.model(cards[0].id), engine.model(entry.id)
+    panel.specs = {spec.name: spec for spec in panel.task.specs_for(first)}
     used = [spec for spec in panel.family.Params.specs() if spec.stage is None or spec.stage in panel.task.stages]
     panel.specs |= {spec.name: spec for spec in used if spec.name not in panel.task.without}
-    choices = Choices(panel.id, card.id, model.image_size, model.directions(), model.classes, _shelf(engine, card), turnable(model))
+    choices = Choices(panel.id, entry.id, model.image_size, model.directions(), model.classes, _shelf(engine, entry), turnable(model))
     with gr.Row(equal_height=False):
         with gr.Column(scale=19, min_width=320, elem_classes="lp-result"):
-            place = _result(panel, card, model)
+            place = _result(panel, entry, model)
         with gr.Column(scale=10, min_width=280, elem_classes="lp-knobs"):
             gr.Markdown(panel.task.says, elem_classes="lp-says")
-            resets = _knobs(panel, card, choices, {spec.name for spec in (*panel.task.specs_for(model), *model.knobs())})
+            resets = _knobs(panel, entry, request, choices, {spec.name for spec in (*panel.task.specs_for(first), *model.knobs())})
             buttons = _buttons(panel)
     _connect(panel, engine, resets, buttons, place)
+    if len(cards) > 1:
+        _follow_card(engine, panel, cards)
+
+
+def _follow_card(engine: Engine, panel: Panel, cards: Sequence[Card]) -> None:
+    """Another model has other directions, may lack a knob, and may have other defaults."""
+    shown = [{spec.name for spec in engine.model(card.id).knobs()} for card in cards]
+    some, own = set.union(*shown) - set.intersection(*shown), {name for card in cards for name in card.defaults}
+    walks = [name for name, spec in panel.specs.items() if spec.widget == "direction"]
+    choosy, tuned = [name for name in panel.specs if name in some], [name for name in panel.specs if name in own]
+
+    def suited(card_id: str) -> dict[gr.components.Component, Any]:
+        model = engine.model(card_id)
+        known, offered = {spec.name for spec in model.knobs()}, direction_choices(model.directions())
+        updates = {panel.widgets[name]: gr.Dropdown(choices=offered) for name in walks}
+        return updates | {panel.widgets[name]: gr.update(visible=name in known) for name in choosy}
+
+    def defaults(card_id: str) -> dict[gr.components.Component, Any]:
+        card = find_card(engine.cards or {}, card_id)
+        return {panel.widgets[name]: default_of(panel.specs[name], card) for name in tuned}
+
+    if walks or choosy:
+        panel.card.change(suited, panel.card, [panel.widgets[name] for name in (*walks, *choosy)], queue=False, **PRIVATE)
+    if tuned:  # only for a person's choice: a link brings its own values
+        panel.card.input(defaults, panel.card, [panel.widgets[name] for name in tuned], queue=False, **PRIVATE)
 
 
 def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
@@ -177,10 +137,10 @@ def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
     return place
 
 
-def _knobs(panel: Panel, card: Card, choices: Choices, shown: Collection[str]) -> dict[str, gr.Button]:
-    resets = {}
+def _knobs(panel: Panel, card: Card, request: Request, choices: Choices, shown: Collection[str]) -> dict[str, gr.Button]:
+    resets, values = {}, {**request.task.to_plain(), **request.params.to_plain()}
     for name, spec in panel.specs.items():
-        panel.widgets[name], reset = widget(spec, default_of(spec, card), choices, visible=name in shown)
+        panel.widgets[name], reset = widget(spec, values[name], default_of(spec, card), choices, visible=name in shown)
         if reset is not None:
             resets[name] = reset
     return resets

@@ -106,6 +106,7 @@ _PICKER = """
 
 def latent_picker(
     value: Sequence[str],
+    default: Sequence[str],
     *,
     name: str,
     panel: str,
@@ -119,13 +120,13 @@ def latent_picker(
 ) -> gr.HTML:
     """Chooses one latent or several. The value is a list of recipes, as `playground.latent.Latent` reads them."""
     return gr.HTML(
-        list(value),
+        [str(item) for item in value],
         html_template=_PICKER.format(label=label, help=help, card=card),
         js_on_load=_script("mountPicker(element, props, () => trigger('change'), watch)", "change"),
         elem_id=name,
         panel=panel,
         card=card,
-        initial=list(value),
+        initial=[str(item) for item in default],
         least=least,
         most=most,
         shelf=dict(shelf),
@@ -151,7 +152,7 @@ _MASK = """
 _PRESETS = {"left": "Left", "right": "Right", "top": "Top", "bottom": "Bottom", "middle": "Middle", "none": "Clear"}
 
 
-def mask_painter(value: str, *, name: str, panel: str, card: str, label: str, help: str, size: int) -> gr.HTML:
+def mask_painter(value: str, default: str, *, name: str, panel: str, card: str, label: str, help: str, size: int) -> gr.HTML:
     """Paints a mask over the picture that the panel's picker holds. The value is a text, as `playground.masks.Mask` reads it."""
     presets = "".join(
         f'<button type="button" class="lp-button" data-preset="{text}" aria-pressed="false">{words}</button>'
@@ -164,7 +165,7 @@ def mask_painter(value: str, *, name: str, panel: str, card: str, label: str, he
         elem_id=name,
         panel=panel,
         card=card,
-        initial=value,
+        initial=default,
         size=size,
     )
 

@@ -36,14 +36,6 @@
     return Math.max(1, Math.floor(room * (devicePixelRatio || 1) / size));
   };
 
-  // While a link is being restored, panels wait with their default picture, lest it arrive after the restored one.
-  let waiting = new URLSearchParams(location.search).has("card") ? [] : null;
-  const restored = (panel) => {
-    const others = waiting || [];
-    waiting = null;
-    for (const other of others) if (other !== panel && !other.kept) other.settle();
-  };
-
   // ---- a panel: knobs on one side, pictures on the other ----------------------------------------------------------
   class Panel {
     constructor(element, props, settle, watch) {
@@ -56,9 +48,7 @@
       watch("value", () => this.keep());
       new ResizeObserver(() => this.draw()).observe($(element, ".lp-stage"));
       playground.panels[props.panel] = this;
-      if (props.value && props.value.query) this.keep();
-      else if (waiting) waiting.push(this);
-      else settle();
+      settle();
     }
 
     bind() {
@@ -128,9 +118,7 @@
     // -- kept: the recipe, the link, the PNG ------------------------------------------------------------------------
     async keep() {
       const value = this.props.value;
-      if (value?.png || value?.settle) restored(this);
-      if (!value || !value.png) { if (value && value.settle) this.settle(); return; }
-      if (this.dirty) return;
+      if (!value?.png || this.dirty) return;
       const done = value.about.progress >= 1, turn = ++this.turn;
       $(this.element, ".lp-bar i").style.width = done ? "0" : `${100 * value.about.progress}%`;
       const bitmap = await createImageBitmap(await (await fetch(value.png)).blob());
