@@ -38,7 +38,7 @@ def widget(
         return mask_painter(str(value), str(default), name=name, label=spec.label, help=spec.help, **told), None
     reset = gr.Button("↺ Reset", render=False)  # a slider's own would go back to where a link had put it
     common: dict[str, Any] = {"value": value, "label": _label(spec), "info": spec.help, "elem_id": name, "visible": visible}
-    common["buttons"] = [reset]
+    common |= {"buttons": [reset], "interactive": True}
     if spec.widget == "seed":
         return gr.Number(precision=0, minimum=spec.minimum, maximum=spec.maximum, **common), reset
     if spec.kind in ("int", "float"):

@@ -161,7 +161,7 @@ def _buttons(panel: Panel) -> _Buttons:
         reset_all = gr.Button("Reset all", size="sm", elem_id=f"{panel.id}-reset")
         stop = gr.Button("Stop", size="sm", elem_id=f"{panel.id}-stop")
     note = "Random seed and Reset all leave the seed alone."
-    keep_seed = gr.Checkbox(False, label="Keep seed", info=note, elem_id=f"{panel.id}-keep") if seeded else None
+    keep_seed = gr.Checkbox(False, label="Keep seed", info=note, interactive=True, elem_id=f"{panel.id}-keep") if seeded else None
     return _Buttons(random_seed, keep_seed, reset_all, stop)
 
 
