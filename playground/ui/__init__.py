@@ -57,7 +57,7 @@ def build(engine: Engine) -> gr.Blocks:
                         gr.Markdown(f"**{family.title} is not available.** {why(error)}", elem_classes="lp-notice")
         if places:
             restore, outputs = restorer(engine, places, tabs, notice)
-            page.load(restore, None, outputs, queue=False, **PRIVATE)
+            page.load(restore, None, outputs, concurrency_limit=None, **PRIVATE)
     page.queue(max_size=64, default_concurrency_limit=4)
     return page
 

@@ -29,20 +29,22 @@ class Choices:
 def widget(
     spec: KnobSpec, value: Any, default: Any, choices: Choices, visible: bool = True
 ) -> tuple[gr.components.Component, gr.Button | None]:
-    """The widget of one knob, and the button that resets it (pickers and painters have one of their own)."""
+    """The widget of one knob, and the button that resets it (sliders, pickers and painters have one of their own)."""
     name = f"{choices.panel}-{spec.name}"
     if spec.widget in ("latent", "latents"):
         return _picker(spec, value, default, choices), None
     if spec.widget == "mask":
         told = {"panel": choices.panel, "card": choices.card, "size": choices.size}
         return mask_painter(str(value), str(default), name=name, label=spec.label, help=spec.help, **told), None
-    reset = gr.Button("↺ Reset", render=False)  # a slider's own would go back to where a link had put it
     common: dict[str, Any] = {"value": value, "label": _label(spec), "info": spec.help, "elem_id": name, "visible": visible}
-    common |= {"buttons": [reset], "interactive": True}
+    common["interactive"] = True
+    if spec.kind in ("int", "float") and spec.widget != "seed":
+        bounds = {"minimum": spec.minimum, "maximum": spec.maximum, "step": spec.step}
+        return gr.Slider(**bounds, **common, buttons=["reset"]), None
+    reset = gr.Button("↺ Reset", render=False)
+    common["buttons"] = [reset]
     if spec.widget == "seed":
         return gr.Number(precision=0, minimum=spec.minimum, maximum=spec.maximum, **common), reset
-    if spec.kind in ("int", "float"):
-        return gr.Slider(minimum=spec.minimum, maximum=spec.maximum, step=spec.step, **common), reset
     if spec.widget == "direction":
         return gr.Dropdown(direction_choices(choices.directions), allow_custom_value=True, **common), reset
     if spec.widget == "knob":
