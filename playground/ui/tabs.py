@@ -80,15 +80,15 @@ def _first_task(family: type[Model]) -> str:
 
 
 def _open_when_wanted(engine: Engine, family: type[Model], task: type[Task], cards: Sequence[Card], place: Place, tab: gr.Tab) -> None:
-    def wanted(card: str, link: str, opening: str) -> str:
+    def wanted(card: str, link: str, opening: str) -> Any:
         if opening or not link:
             return opening or _plain(engine, card, task.name)
         try:
             request = Request.from_query(link, cards=engine.cards)
         except PlaygroundError:
-            return ""  # said by the page's own load event
+            return gr.skip()  # said by the page's own load event
         mine = f"{engine.model(request.card).family}-{request.task.name}" == place.id
-        return request.to_query() if mine else ""
+        return request.to_query() if mine else gr.skip()
 
     link = gr.Textbox("", visible=False)  # a place among the inputs: the browser fills it in
     # Queued, all of it: the browser does not follow a state that changed outside the queue.
