@@ -15,7 +15,7 @@ from playground.settings import PROJECT
 
 CARD = "vae-fashion-28"
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-PATIENCE = 20_000
+PATIENCE = 40_000
 """Milliseconds before a wait gives up; nothing is measured by it."""
 expect.set_options(timeout=PATIENCE)
 LEAVING = ("AbortError: signal is aborted", "Connection errored out")
