@@ -42,6 +42,8 @@ def inpainting(tab: Tab, mask: str = "none") -> Tab:
 def test_a_mask_is_painted_and_erased_with_the_mouse(tab: Tab) -> None:
     inpainting(tab)
     canvas = tab.find(".lp-mask canvas")
+    tab.find(".lp-mask .lp-brush").fill("1")  # which may scroll: before the canvas is measured
+    canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box is not None
     cell = box["width"] / 28
@@ -54,7 +56,6 @@ def test_a_mask_is_painted_and_erased_with_the_mouse(tab: Tab) -> None:
         tab.page.mouse.up()
 
     blank = canvas.evaluate("canvas => canvas.toDataURL()")
-    tab.find(".lp-mask .lp-brush").fill("1")
     drag((5, 10), (15, 10))
     text = painted(tab, "none")
     marked = Mask.parse(text).pixels(28)
