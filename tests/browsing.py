@@ -56,6 +56,10 @@ class Tab:
         self.page.wait_for_function(ready, arg=[self.panel, list(parts)], timeout=PATIENCE)
         return str(self.of("kept.query"))
 
+    def requests(self) -> list[str]:
+        """What was asked of models so far: live frames, and events of the queue."""
+        return [url for url in self.asked if "/playground/" in url or "/queue/join" in url]
+
     def of(self, path: str) -> Any:
         """A property of the panel's script object."""
         return self.page.evaluate(f"window.playground.panels['{self.panel}'].{path}")

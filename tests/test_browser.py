@@ -75,7 +75,7 @@ def test_seed_buttons_and_resets(tab: Tab) -> None:
 def test_traverse_is_scrubbed_without_asking_again(tab: Tab) -> None:
     tab.open("traverse").shot("traverse")
     assert tab.of("about.count") == 15 and "start" in tab.caption()
-    middle, asked = tab.picture(), len(tab.asked)
+    middle, asked = tab.picture(), len(tab.requests())
     tab.find(".lp-scrub").focus()
     tab.page.keyboard.press("Home")
     assert "-3.00" in tab.caption() and tab.picture() != middle
@@ -83,7 +83,7 @@ def test_traverse_is_scrubbed_without_asking_again(tab: Tab) -> None:
     tab.find(".lp-play").click()
     tab.page.wait_for_function("window.playground.panels['vae-traverse'].selected > 3")
     tab.find(".lp-play").click()
-    assert len(tab.asked) == asked
+    assert len(tab.requests()) == asked
     tab.knob("direction").locator("input").click()
     tab.page.get_by_role("option", name="Towards Bag").click()
     assert "direction=class" in tab.settled("direction=class%3A8")

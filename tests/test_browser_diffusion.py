@@ -94,8 +94,9 @@ def test_a_mask_is_painted_with_the_keyboard_alone(tab: Tab) -> None:
 
 def test_a_finger_paints_and_the_page_does_not_scroll(chromium: Browser, site: Site) -> None:
     with browse(chromium, site.url, viewport=PHONE, has_touch=True) as tab:
-        inpainting(tab).page.wait_for_timeout(300)
-        box = tab.find(".lp-mask canvas").bounding_box()
+        canvas = inpainting(tab).find(".lp-mask canvas")
+        canvas.evaluate("canvas => canvas.scrollIntoView({ block: 'start', behavior: 'instant' })")  # below the picture, which stays
+        box = canvas.bounding_box()
         assert box is not None and box["width"] >= 280 and box["x"] + box["width"] <= PHONE["width"]
         tab.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         marked = Mask.parse(painted(tab, "none")).pixels(28)
@@ -123,14 +124,13 @@ def test_what_is_outside_the_mask_is_the_picture_itself(tab: Tab) -> None:
 def test_the_trajectory_is_scrubbed_without_a_request(tab: Tab) -> None:
     opened(tab, "trajectory", "start=seed:1")
     tab.page.wait_for_selector(f"#{tab.panel}-plot .js-plotly-plot")
-    tab.page.wait_for_load_state("networkidle")
-    asked, seen = len(tab.asked), set()
+    asked, seen = len(tab.requests()), set()
     assert tab.of("places") == 4 and tab.of("about.group") == 3
     for step in range(4):
         tab.find(".lp-scrub").fill(str(step))
         seen.add(tab.picture())
         expect(tab.find(".lp-caption")).to_contain_text("x_t at t = ")
-    assert len(seen) == 4 and len(tab.asked) == asked
+    assert len(seen) == 4 and len(tab.requests()) == asked
     tab.shot("diffusion-trajectory")
 
 
@@ -172,7 +172,7 @@ def test_a_knob_to_vary_is_chosen(tab: Tab) -> None:
 @pytest.mark.parametrize(
     ("task", "knob", "value", "words"),
     [
-        ("variation", "strength", "0", "the picture itself"),
+        ("variation", "strength", "0.0", "the picture itself"),
         ("edit", "depth", "0.5", "makes the picture again"),
         ("quality", "num_samples", "3", "Fréchet distance|Nothing is measured"),
     ],

@@ -25,15 +25,20 @@ from playground.ui.panels import PRIVATE, Panel, build_panel
 class Place:
     """Where a task's panel is built: `opening` is "" until it is wanted, then the query string of its first request."""
 
-    family: str
-    task: str
+    family: type[Model]
+    task: type[Task]
+    cards: Sequence[Card]
     card: gr.Dropdown
     tasks: gr.Tabs
     opening: gr.State
 
     @property
     def id(self) -> str:
-        return f"{self.family}-{self.task}"
+        return f"{self.family.family}-{self.task.name}"
+
+    def plain(self, engine: Engine, card: str) -> str:
+        """The opening with every knob at its default."""
+        return Request.build(card, self.task.name, cards=engine.cards).to_query()
 
 
 # Tells the server what a selected tab is to begin with: the link that the page came with, until it is opened, else the tab's model.
@@ -58,6 +63,7 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
                 container=False,
                 elem_id=f"{family.family}-card",
             )
+    link = gr.Textbox("", visible=False)  # a place among the inputs of tabs: the browser fills it in
     model, places = engine.model(default.id), []
     with gr.Tabs(selected=f"{family.family}-{_first_task(family)}", elem_id=f"{family.family}-tasks") as tasks:
         for task in TASKS.values():
@@ -68,9 +74,8 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
                 if (lack := task.missing(model)) is not None:
                     gr.Markdown(f"This family cannot {lack}, so {task.title} is not a question it can answer.")
                     continue
-                place = Place(family.family, task.name, card, tasks, gr.State(""))
-                _open_when_wanted(engine, family, task, cards, place, tab)
-                places.append(place)
+                places.append(Place(family, task, cards, card, tasks, gr.State("")))
+                _open_when_wanted(engine, places[-1], tab, link)
     return places
 
 
@@ -79,37 +84,34 @@ def _first_task(family: type[Model]) -> str:
     return next(name for name, task in TASKS.items() if task.missing(family) is None)
 
 
-def _open_when_wanted(engine: Engine, family: type[Model], task: type[Task], cards: Sequence[Card], place: Place, tab: gr.Tab) -> None:
-    def wanted(card: str, link: str, opening: str) -> Any:
-        if opening or not link:
-            return opening or _plain(engine, card, task.name)
+def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbox) -> None:
+    def wanted(card: str, query: str, opening: str) -> Any:
+        if opening or not query:
+            return opening or place.plain(engine, card)
         try:
-            request = Request.from_query(link, cards=engine.cards)
+            request = Request.from_query(query, cards=engine.cards)
         except PlaygroundError:
             return gr.skip()  # said by the page's own load event
-        mine = f"{engine.model(request.card).family}-{request.task.name}" == place.id
+        mine = request.task.name == place.task.name and request.card in {each.id for each in place.cards}
         return request.to_query() if mine else gr.skip()
 
-    link = gr.Textbox("", visible=False)  # a place among the inputs: the browser fills it in
     # Queued, all of it: the browser does not follow a state that changed outside the queue.
-    asked = [place.card, link, place.opening]
-    tab.select(wanted, asked, place.opening, js=_SELECTED.format(panel=place.id), concurrency_limit=None, **PRIVATE)
+    inputs, js = [place.card, link, place.opening], _SELECTED.format(panel=place.id)
+    tab.select(wanted, inputs, place.opening, js=js, concurrency_limit=None, **PRIVATE)
 
     @gr.render(inputs=[place.opening], triggers=[place.opening.change], show_progress="hidden")
     def panel(opening: str) -> None:
         if opening:
-            build_panel(engine, Panel(family, task, place.card), cards, Request.from_query(opening, cards=engine.cards))
-
-
-def _plain(engine: Engine, card: str, task: str) -> str:
-    return Request.build(card, task, cards=engine.cards).to_query()
+            request = Request.from_query(opening, cards=engine.cards)
+            build_panel(engine, Panel(place.family, place.task, place.card), place.cards, request)
 
 
 def restorer(
     engine: Engine, places: Sequence[Place], tabs: gr.Tabs, notice: gr.Markdown
 ) -> tuple[Callable[[gr.Request], dict[Any, Any]], list[gr.components.Component]]:
     """The function for `page.load`, which opens what a link asks for, and its outputs: notice, tabs, models and the first place."""
-    outputs: list[Any] = [notice, tabs, *dict.fromkeys(part for place in places for part in (place.tasks, place.card)), places[0].opening]
+    first = places[0]
+    outputs: list[Any] = [notice, tabs, *dict.fromkeys(part for place in places for part in (place.tasks, place.card)), first.opening]
 
     def restore(http: gr.Request) -> dict[Any, Any]:
         query = str(http.query_params or "")
@@ -120,13 +122,9 @@ def restorer(
             engine.check(request)
         except PlaygroundError as error:
             said = gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True)
-            return {notice: said, places[0].opening: _plain(engine, places[0].card.value, places[0].task)}
+            return {notice: said, first.opening: first.plain(engine, first.cards[0].id)}
         family = engine.model(request.card).family
         place = next(place for place in places if place.id == f"{family}-{request.task.name}")
-        return {
-            tabs: gr.Tabs(selected=family),
-            place.tasks: gr.Tabs(selected=place.id),
-            place.card: request.card,
-        }
+        return {tabs: gr.Tabs(selected=family), place.tasks: gr.Tabs(selected=place.id), place.card: request.card}
 
     return restore, outputs
