@@ -10,10 +10,16 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from playground.cards import bundled_cards
 from playground.families import FAMILIES
 from playground.settings import PROJECT
+from playground.tasks import TASKS
 
 CARD = "vae-fashion-28"
+CARDS = [card for card in bundled_cards().values() if card.family in FAMILIES and card.files]
+FIRST = {family: next(card.id for card in CARDS if card.family == family) for family in FAMILIES}
+HOMES = {task: next(name for name in ("vae", *FAMILIES) if kind.missing(FAMILIES[name]) is None) for task, kind in TASKS.items()}
+"""Where each task is looked at when no family is named: at the VAE, or at the first family that can do it."""
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 PATIENCE = 40_000
 """Milliseconds before a wait gives up; nothing is measured by it."""
@@ -33,10 +39,11 @@ class Tab:
     hosts: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
-    def open(self, task: str, query: str = "", *, family: str = "vae", card: str = CARD) -> Tab:
-        """The page at a task, by link, with its picture kept."""
+    def open(self, task: str, query: str = "", *, family: str = "", card: str = "") -> Tab:
+        """The page at a task, by link, with its picture kept; `query` is the whole link, or what follows its card and task."""
+        family = family or HOMES[task]
         self.panel = f"{family}-{task}"
-        self.page.goto(f"{self.url}?{query or f'card={card}&task={task}'}")
+        self.page.goto(f"{self.url}?{query if 'card=' in query else f'card={card or FIRST[family]}&task={task}&{query}'}")
         self.settled()
         return self
 

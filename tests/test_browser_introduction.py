@@ -6,21 +6,19 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from playground.cards import bundled_cards
 from playground.families import FAMILIES
 from playground.ui.claims import Words
 from playground.ui.matrix import QUESTIONS
-from tests.browsing import DESK, PHONE, Tab, browse
+from tests.browsing import DESK, FIRST, PHONE, Tab, browse
 from tests.conftest import Site
 
 pytestmark = pytest.mark.browser
-FIRST = {family: next(card.id for card in bundled_cards().values() if card.family == family and card.files) for family in FAMILIES}
 LOADED = """(images) => images.filter((image) => image.checkVisibility()).map((image) => image.complete && image.naturalWidth > 0)"""
 
 
 def opened(tab: Tab, family: str, theme: str = "light") -> Page:
     """The tab with its introduction open and its pictures there."""
-    tab.open("sample", f"card={FIRST[family]}&task=sample&__theme={theme}", family=family)
+    tab.open("sample", f"__theme={theme}", family=family)
     tab.page.locator(f"#tab-{family} .lp-intro button").first.click()
     expect(tab.page.locator(f"#tab-{family} .lp-matrix")).to_be_visible()
     tab.page.locator(f"#tab-{family} .lp-way svg:visible").scroll_into_view_if_needed()
