@@ -47,6 +47,18 @@ class Tab:
         self.settled()
         return self
 
+    def turn_to(self, task: str) -> Tab:
+        """Selects the task's tab in the open family: in the row, or in the menu of those that the row has no room for."""
+        family = self.panel.partition("-")[0]
+        self.panel = f"{family}-{task}"
+        button, menu = self.page.locator(f"#tab-{self.panel}-button"), self.page.locator(f"#{family}-tasks .overflow-menu")
+        if button.count():
+            button.click()
+        else:
+            menu.get_by_label("More tabs").click()
+            menu.get_by_role("button", name=TASKS[task].title, exact=True).click()
+        return self
+
     def open_plain(self, query: str = "") -> Tab:
         """The page without a link, or with one that is none: the first task of the first family."""
         self.panel = f"{next(iter(FAMILIES))}-sample"

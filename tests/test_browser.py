@@ -292,11 +292,12 @@ def test_on_a_phone_the_result_stands_above_its_knobs(chromium: Browser, site: S
     with browse(chromium, site.url, viewport=PHONE, has_touch=True) as tab:
         tab.open(task).shot(f"phone-{task}")
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        result, knobs = tab.find(".lp-result").bounding_box(), tab.find(".lp-knobs").bounding_box()
+        result, knobs = tab.find(".lp-sheet").bounding_box(), tab.find(".lp-knobs").bounding_box()
         assert result is not None and knobs is not None and result["y"] + result["height"] <= knobs["y"] + 1
         if task not in ("inside", "map"):
             tab.find("[id$=-reset]").scroll_into_view_if_needed()
             expect(tab.find(".lp-stage canvas")).to_be_in_viewport()
+            tab.shot(f"phone-{task}-knobs")
 
 
 def test_on_a_desk_the_result_has_most_of_the_width(tab: Tab) -> None:

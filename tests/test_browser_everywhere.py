@@ -79,8 +79,7 @@ def test_neighbours_stand_in_rows_and_the_plot_marks_them(tab: Tab) -> None:
 
 def test_the_lens_hears_every_card_and_can_be_stopped(tab: Tab) -> None:
     tab.open("arithmetic", family="flow", card="glow-fashion-28")
-    tab.page.locator("#tab-flow-lens-button").click()
-    tab.panel = "flow-lens"
+    tab.turn_to("lens")
     tab.page.wait_for_function("playground.panels['flow-lens']?.about?.progress > 0")
     tab.page.click("#flow-lens-stop")
     tab.page.wait_for_timeout(1500)

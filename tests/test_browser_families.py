@@ -37,7 +37,7 @@ def test_what_a_family_cannot_do_is_said_in_words(tab: Tab, family: str) -> None
     tab.open("sample", family=family, card=FIRST[family])
     for task, kind in TASKS.items():
         if kind.common and (lack := kind.missing(FAMILIES[family])) is not None:
-            tab.page.locator(f"#tab-{family}-{task}-button").click()
+            tab.turn_to(task)
             expect(tab.page.locator(f"#tab-{family}-{task}")).to_contain_text(f"This family cannot {lack}")
 
 
@@ -51,9 +51,7 @@ def test_another_model_is_chosen_in_its_tab(tab: Tab, card) -> None:
     tab.settled(f"card={card.id}")
     assert tab.of("kept.card") == card.id and tab.of("kept.png") != before
     expect(tab.page.locator(f"#{card.family}-card input")).to_have_value(card.title)
-    tab.page.locator(f"#tab-{card.family}-sample-button").click()
-    tab.panel = f"{card.family}-sample"
-    tab.settled(f"card={card.id}")
+    tab.turn_to("sample").settled(f"card={card.id}")
     tab.shot(f"model-{card.id}")
     assert spread(tab) > 20
 

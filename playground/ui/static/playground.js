@@ -320,7 +320,11 @@
 
   playground.mount = (element, props, settle, watch) => new Panel(element, props, settle, watch);
   playground.push = (panel, values) => playground.panels[panel]?.push(values);
-  playground.shown = (panel) => setTimeout(() => playground.panels[panel]?.opened(), 0); // once the tab is open
+  playground.shown = (panel) => setTimeout(() => { // once the tab is open
+    playground.panels[panel]?.opened();
+    for (const tab of document.querySelectorAll('#families [role="tab"].selected')) // on a phone their row slides
+      tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;
+  }, 0);
 
   // ---- open a picture: one with a recipe restores the page, any other goes where the eye is --------------------------
   const send = async (file, panel, alwaysPicture) => {
