@@ -14,7 +14,8 @@ from PIL import Image
 from playground.cards import bundled_cards
 from playground.engine import Engine
 from playground.families import FAMILIES
-from playground.families.base import Encodes, HasMap, HasPosterior, Inverts, Model
+from playground.families.base import Model
+from playground.families.capabilities import Encodes, HasMap, HasPosterior, Inverts
 from playground.images import from_uint8, png_text, to_uint8
 from playground.knobs import Knobs, KnobSpec
 from playground.latent import Latent, Noise

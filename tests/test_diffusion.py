@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, Normal
 
 from playground.errors import BadKnob, BadWeights
-from playground.families.base import HasODE, HasVariationalBound
+from playground.families.capabilities import HasODE, HasVariationalBound
 from playground.families.diffusion import Diffusion, DiffusionParams
 from playground.families.labels import labels_of
 from playground.families.likelihood import chain_bound, heading, normal_log_density, ode_log_density

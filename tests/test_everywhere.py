@@ -14,7 +14,7 @@ from playground.cards import bundled_cards
 from playground.engine import Engine, Result
 from playground.errors import BadKnob, BadLatent
 from playground.families import FAMILIES
-from playground.families.base import HasCritic, HasLikelihood, HasPosterior, HasVariationalBound
+from playground.families.capabilities import HasCritic, HasLikelihood, HasPosterior, HasVariationalBound
 from playground.images import from_uint8, pack
 from playground.latent import MAX_TERMS, Latent, Noise
 from playground.request import Request

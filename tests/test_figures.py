@@ -13,7 +13,7 @@ import torch
 
 from playground.cards import bundled_cards
 from playground.families import FAMILIES, Model
-from playground.families.base import Encodes, HasLikelihood, HasPosterior, Inverts
+from playground.families.capabilities import Encodes, HasLikelihood, HasPosterior, Inverts
 from playground.latent import Noise
 from playground.metrics import psnr_db
 from playground.nets.likelihood import bits_per_dim

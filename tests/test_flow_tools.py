@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from playground.errors import BadKnob
-from playground.families.base import HasDensity, HasFlowSteps
+from playground.families.capabilities import HasDensity, HasFlowSteps
 from playground.families.flow import NormalizingFlow, unit
 from playground.families.tarflow import TransformerFlow
 from playground.images import from_uint8

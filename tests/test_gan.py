@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from playground.cards import bundled_cards
-from playground.families.base import HasCritic, Inverts
+from playground.families.capabilities import HasCritic, Inverts
 from playground.families.gan import GAN, INVERSION_STEPS, GANParams
 from playground.families.loading import load_classifier
 from playground.images import from_uint8

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from playground.cards import bundled_cards
 from playground.engine import Result, _Seat, _Visit
 from playground.errors import BadKnob, BadLatent, BadRequest, NotCapable
-from playground.families.base import HasCritic, HasLayers, HasNoiseInputs, HasSpectra
+from playground.families.capabilities import HasCritic, HasLayers, HasNoiseInputs, HasSpectra
 from playground.families.gan import GAN, GANParams
 from playground.families.landmarks import Landmarks
 from playground.images import from_uint8, to_uint8

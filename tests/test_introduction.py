@@ -14,7 +14,7 @@ import pytest
 from playground.cards import bundled_cards
 from playground.engine import Engine
 from playground.families import FAMILIES, Model
-from playground.families.base import Encodes, HasCritic, HasLikelihood, HasMap, HasODE, HasPosterior, Inverts
+from playground.families.capabilities import Encodes, HasCritic, HasLikelihood, HasMap, HasODE, HasPosterior, Inverts
 from playground.latent import Noise
 from playground.request import Request
 from playground.settings import PROJECT, Settings

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from playground.errors import BadKnob, BadWeights
-from playground.families.base import FlowStep, LatentSpec, Look, Step, register
+from playground.families.base import LatentSpec, Look, Step, register
+from playground.families.capabilities import FlowStep
 from playground.families.landmarks import LandmarkedModel, Landmarks
 from playground.families.loading import RESTORE, config_of, load_network, reading, weight_bytes
 from playground.knobs import Knob, Knobs, KnobSpec

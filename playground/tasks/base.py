@@ -15,8 +15,8 @@ from torch import Tensor
 
 from playground.cards import Card
 from playground.errors import BadLatent, BadRequest, NotCapable
-from playground.families.base import (
-    FAMILIES,
+from playground.families.base import FAMILIES, Model
+from playground.families.capabilities import (
     Compresses,
     Denoises,
     Diffuses,
@@ -32,7 +32,6 @@ from playground.families.base import (
     HasPosterior,
     HasSpectra,
     LacksPrior,
-    Model,
     Squeezes,
 )
 from playground.images import Pictures, from_uint8, to_uint8, unpack

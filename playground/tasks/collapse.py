@@ -11,7 +11,8 @@ from torch import Tensor
 
 from playground.cards import Card
 from playground.families import find_family
-from playground.families.base import HasCritic, Model
+from playground.families.base import Model
+from playground.families.capabilities import HasCritic
 from playground.images import from_uint8, to_uint8
 from playground.knobs import MAX_SEED, Knob, Seed
 from playground.latent import Latent, Noise

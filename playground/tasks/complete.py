@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from playground.errors import BadKnob
-from playground.families.base import HasDensity, HasLikelihood, Model
+from playground.families.base import Model
+from playground.families.capabilities import HasDensity, HasLikelihood
 from playground.images import from_uint8, to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from playground.families.base import Compresses, Encodes
+from playground.families.capabilities import Compresses, Encodes
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob
 from playground.latent import Latent

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import HasCritic, Model
+from playground.families.base import Model
+from playground.families.capabilities import HasCritic
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import MAX_SEED, Knob, Seed
 from playground.latent import Latent, Noise

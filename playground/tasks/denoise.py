@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Denoises, Squeezes
+from playground.families.capabilities import Denoises, Squeezes
 from playground.images import from_uint8, pack, to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from playground.families.base import HasLikelihood
+from playground.families.capabilities import HasLikelihood
 from playground.images import from_uint8, to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from playground.families.base import HasLayers, HasSpectra
+from playground.families.capabilities import HasLayers, HasSpectra
 from playground.knobs import Knob
 from playground.latent import Latent
 from playground.tasks.base import Bench, Sheet, Task, register

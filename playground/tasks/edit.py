@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from playground.errors import BadKnob
-from playground.families.base import Diffuses, Model, Step
+from playground.families.base import Model, Step
+from playground.families.capabilities import Diffuses
 from playground.images import Pictures, to_uint8
 from playground.knobs import ClassChoice, Knob
 from playground.latent import Latent, Noise

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from playground.families.base import Diffuses
+from playground.families.capabilities import Diffuses
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import MAX_SEED
 from playground.tasks.base import Bench

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Compresses, HasPosterior, LacksPrior, Model
+from playground.families.base import Model
+from playground.families.capabilities import Compresses, HasPosterior, LacksPrior
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Noise

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Encodes, HasPosterior
+from playground.families.capabilities import Encodes, HasPosterior
 from playground.images import to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from playground.families.base import HasLayers, Model
+from playground.families.base import Model
+from playground.families.capabilities import HasLayers
 from playground.knobs import Knob
 from playground.latent import Span
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Encodes, HasCritic, HasLikelihood, HasPosterior, HasVariationalBound, Model
+from playground.families.base import Model
+from playground.families.capabilities import Encodes, HasCritic, HasLikelihood, HasPosterior, HasVariationalBound
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob, Knobs
 from playground.latent import Latent, Noise

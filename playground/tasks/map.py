@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from playground.families.base import HasMap
+from playground.families.capabilities import HasMap
 from playground.knobs import Knob
 from playground.latent import Latent
 from playground.tasks.base import Bench, Sheet, Task, register

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import HasNoiseInputs
+from playground.families.capabilities import HasNoiseInputs
 from playground.images import to_uint8
 from playground.knobs import MAX_SEED, Knob, Seed
 from playground.latent import Latent, Noise

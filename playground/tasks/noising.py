@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from playground.families.base import Diffuses, Model
+from playground.families.base import Model
+from playground.families.capabilities import Diffuses
 from playground.images import to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from playground.families.base import Diffuses
+from playground.families.capabilities import Diffuses
 from playground.knobs import Knob, Seed
 from playground.latent import Noise
 from playground.tasks.base import Bench, Sheet, Task, register

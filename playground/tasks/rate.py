@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Encodes, HasPosterior
+from playground.families.capabilities import Encodes, HasPosterior
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise

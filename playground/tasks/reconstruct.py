@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Encodes, HasPosterior, Inverts, Model
+from playground.families.base import Model
+from playground.families.capabilities import Encodes, HasPosterior, Inverts
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob, KnobSpec, Seed
 from playground.latent import Latent

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Diffuses
+from playground.families.capabilities import Diffuses
 from playground.images import from_uint8, to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Noise

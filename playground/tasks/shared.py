@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from playground.families import find_family
-from playground.families.base import HasPosterior
+from playground.families.capabilities import HasPosterior
 from playground.latent import Noise
 from playground.tasks.base import Bench
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from playground.families.base import HasLayers
+from playground.families.capabilities import HasLayers
 from playground.images import Pictures, from_uint8
 from playground.knobs import MAX_SEED, Knob
 from playground.latent import Latent, Span, Term

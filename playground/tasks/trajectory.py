@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from playground.families.base import Diffuses, Step
+from playground.families.base import Step
+from playground.families.capabilities import Diffuses
 from playground.images import Pictures, to_uint8
 from playground.knobs import Knob
 from playground.latent import Latent, Noise

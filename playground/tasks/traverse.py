@@ -9,7 +9,8 @@ import torch
 from pydantic import AfterValidator
 
 from playground.errors import BadLatent
-from playground.families.base import HasLayers, Model
+from playground.families.base import Model
+from playground.families.capabilities import HasLayers
 from playground.knobs import Knob, KnobSpec
 from playground.latent import MAX_NAME, Latent, direction_name
 from playground.tasks.base import Bench, Sheet, Task, register

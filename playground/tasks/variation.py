@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.base import Diffuses, Step
+from playground.families.base import Step
+from playground.families.capabilities import Diffuses
 from playground.images import to_uint8
 from playground.knobs import ClassChoice, Knob, Seed
 from playground.latent import Latent, Noise

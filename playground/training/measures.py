@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from playground import metrics
 from playground.families import Model
-from playground.families.base import Encodes, HasLikelihood, HasODE, HasPosterior, HasVariationalBound, Inverts
+from playground.families.capabilities import Encodes, HasLikelihood, HasODE, HasPosterior, HasVariationalBound, Inverts
 from playground.images import from_uint8, to_uint8
 from playground.knobs import Knobs
 from playground.latent import Noise

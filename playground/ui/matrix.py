@@ -8,7 +8,7 @@ from html import escape
 from playground.engine import Engine
 from playground.errors import PlaygroundError
 from playground.families import FAMILIES, Model
-from playground.families.base import Encodes, HasCritic, HasLikelihood, HasMap, HasODE, HasPosterior, HasVariationalBound, Inverts
+from playground.families.capabilities import Encodes, HasCritic, HasLikelihood, HasMap, HasODE, HasPosterior, HasVariationalBound, Inverts
 from playground.tasks.base import CAPABILITY_WORDS, able
 
 Asked = type[Model] | Model

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from playground.engine import TEXT_KEY, Engine, why
 from playground.errors import BadKnob, BadRequest, PlaygroundError
-from playground.families.base import HasMap
+from playground.families.capabilities import HasMap
 from playground.images import animate, encode, fit, open_image, pack, png_text, sheet, snake
 from playground.latent import Latent
 from playground.request import Request, read_query
