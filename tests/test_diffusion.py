@@ -26,7 +26,7 @@ from playground.nets.unet import PatchUNet, UNetConfig
 from playground.training.recipes.diffusion import DiffusionRecipe
 from playground.training.recipes.rectified import RectifiedRecipe
 from playground.training.trainer import Budget, Trainer
-from tests.test_training import toy
+from tests.toys import toy
 
 SMALL = UNetConfig(widths=(8, 16), head_dim=8, norm_groups=4)
 RECIPES = [DiffusionRecipe(config=SMALL, batch_size=16, warmup_steps=5), RectifiedRecipe(config=SMALL, batch_size=16, warmup_steps=5)]

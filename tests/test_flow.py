@@ -28,7 +28,7 @@ from playground.training.recipes.glow import GlowRecipe
 from playground.training.recipes.realnvp import RealNVPRecipe
 from playground.training.recipes.tarflow import TarFlowRecipe
 from playground.training.trainer import Budget, Trainer, read_log
-from tests.test_training import toy
+from tests.toys import toy
 
 SMALL = {
     "realnvp": lambda: RealNVP(RealNVPConfig(image_size=8, couplings=(4, 3), widths=(6, 8), blocks=1)),

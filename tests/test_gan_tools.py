@@ -1,4 +1,4 @@
-"""What only a GAN can be asked: recipes by layer, SeFa, style mixing, noise, the critic's scores, mode collapse."""
+"""What only a GAN can be asked: recipes by layer, style mixing, directions, noise, the critic's scores, mode collapse."""
 
 from __future__ import annotations
 
@@ -10,42 +10,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
-from playground.cards import bundled_cards
 from playground.engine import Result, _Seat, _Visit
 from playground.errors import BadKnob, BadLatent, BadRequest, NotCapable
-from playground.families.capabilities import HasCritic, HasLayers, HasNoiseInputs, HasSpectra
+from playground.families.capabilities import HasCritic, HasLayers, HasNoiseInputs
 from playground.families.gan import GAN, GANParams
-from playground.families.landmarks import Landmarks
 from playground.images import from_uint8, to_uint8
 from playground.latent import Latent, Noise
-from playground.nets.critic import Critic, settle
-from playground.nets.gan import AdversarialNets
-from playground.nets.stylegan import GANConfig
 from playground.request import Request
-from playground.settings import Settings
 from playground.tasks import Bench
 from playground.tasks.collapse import COUNTED, RULES, effective, short
 from playground.tasks.critic import spread
 from playground.tasks.layers import span_of, span_words
-from playground.tasks.noise import DRAWN, deviation
+from playground.tasks.noise import DRAWN
 from playground.tasks.style import mixed
 from playground.training.recipes.collapsed import CollapsedRecipe
 from playground.training.recipes.gan import GANRecipe
 from playground.ui.figures import FIGURES
+from tests.test_gan_family import decoded, without_noise
 from tests.tiny import HASH, TINY_CARDS, TinyEngine
 
 CARD = "gan-tiny-28"
 PLAIN = "gan-plain-tiny-28"
-
-
-def without_noise() -> GAN:
-    """A GAN that was trained without noise inputs."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(7)
-        network = AdversarialNets(GANConfig(latent_dim=4, width=8, critic_width=8, trunk_width=16, mapping_layers=2))
-        return GAN(network, Landmarks.tiny(), torch.device("cpu"), torch.float32, ("one", "two", "three"))
 
 
 class TwoGANs(TinyEngine):
@@ -75,12 +61,6 @@ def bench(engine: TwoGANs) -> Bench:
 
 def ask(engine: TwoGANs, task: str, card: str = CARD, **knobs: Any) -> Result:
     return engine.run(Request.build(card, task, cards=engine.cards, **knobs))
-
-
-def decoded(model: GAN, w: Tensor, seeds: list[int], **knobs: Any) -> np.ndarray:
-    params = GANParams(**knobs)
-    *_, last = model.decode(w, params, Noise(seeds))
-    return to_uint8(last.x).astype(int)
 
 
 # -- recipes by layer -----------------------------------------------------------------------------------------------------
@@ -122,82 +102,6 @@ def test_interpolating_recipes_with_layers_goes_from_one_to_the_other(engine: Tw
     strip = ask(engine, "interpolate", ends=ends, num_frames=5, noise="none", mix="lerp").pictures.astype(int)
     for frame, end in ((0, ends[0]), (-1, ends[1])):
         assert np.abs(strip[frame] - ask(engine, "decode", latent=end, noise="none").pictures[0].astype(int)).max() <= 1
-
-
-# -- the family -----------------------------------------------------------------------------------------------------------
-
-
-def test_each_picture_has_noise_of_its_own_by_its_seed() -> None:
-    model = GAN.tiny()
-    assert model.noisy and not without_noise().noisy
-    w = model.draw(GANParams(), Noise([1])).expand(3, -1, -1)
-    pictures = decoded(model, w, [5, 6, 5])
-    assert np.array_equal(pictures[0], pictures[2]) and not np.array_equal(pictures[0], pictures[1])
-    plain = decoded(model, w, [5, 6, 5], noise="none")
-    assert np.array_equal(plain[0], plain[1])
-    noise = [Noise([5]).normal(shape, f"noise/{index}") for index, shape in enumerate(model.network.generator.noise_shapes())]
-    assert np.array_equal(to_uint8(model.network.generator.synthesis(w[:1], noise))[0], pictures[0])
-    assert [spec.name for spec in without_noise().knobs()] == ["truncation_psi", "cutoff"]
-
-
-def test_sefa_directions_move_what_layers_read_most() -> None:
-    """Against the definition: of all unit vectors, the first moves the stacked styles furthest, by the root of its eigenvalue."""
-    model = GAN.tiny()
-    assert isinstance(model, HasSpectra) and isinstance(model, HasLayers)
-    values, spreads = model.spectrum("sefa"), []
-
-    def read(v: Tensor) -> Tensor:
-        return torch.cat([conv.style(v[None])[0] - conv.style(torch.zeros(1, 4))[0] for conv in model.network.generator.convolutions])
-
-    for index in range(4):
-        offset = model.direction("sefa", str(index + 1))
-        assert offset is not None and offset.shape == (1, 6, 4) and torch.equal(offset[0, 0], offset[0, 5])
-        unit = offset[0, 0] / offset[0, 0].norm()
-        assert unit[unit.abs().argmax()] > 0
-        torch.testing.assert_close(read(unit).square().sum(), values[index], rtol=1e-3, atol=1e-4)
-        spreads.append(offset[0, 0].norm().item())
-    assert (values[:-1] >= values[1:]).all()
-    others = torch.nn.functional.normalize(torch.randn(200, 4, generator=torch.Generator().manual_seed(0)), dim=1)
-    assert max(read(v).square().sum().item() for v in others) <= values[0].item() * 1.0001
-    landmarks = model.landmarks
-    drawn = (torch.randn(20_000, 4, generator=torch.Generator().manual_seed(1)) * landmarks.principal_std) @ landmarks.principal
-    first = model.direction("sefa", "1")
-    assert first is not None
-    assert (drawn @ (first[0, 0] / first[0, 0].norm())).std().item() == pytest.approx(spreads[0], rel=0.03)
-
-
-def test_directions_are_offered_with_what_lies_in_them() -> None:
-    model = GAN.tiny()
-    words = model.directions()
-    assert [*words][:8] == ["pc:1", "pc:2", "pc:3", "pc:4", "sefa:1", "sefa:2", "sefa:3", "sefa:4"]
-    assert words["pc:1"] == "Principal direction 1 · 55 % of the variance of w"  # 1.44 of 1.44 + 0.81 + 0.36 + 0.01
-    assert words["sefa:2"].endswith(f"eigenvalue {model.spectrum('sefa')[1].item():.2f}")
-    assert [name for name in words if name.startswith("dim:")] == ["dim:1", "dim:2", "dim:3", "dim:4"]
-    assert model.direction("sefa", "0") is None and model.direction("sefa", "5") is None and model.direction("dim", "5") is None
-
-
-def test_the_critics_slope_is_that_of_differences() -> None:
-    model, x = GAN.tiny(), from_uint8(TinyEngine().shelf("tiny").pictures[:3])
-    assert isinstance(model, HasCritic)
-    with torch.inference_mode():  # as the engine does
-        slope = model.slope(x)
-    critic = GAN.tiny().network.double().critic
-    given = x.double().requires_grad_()
-    (way,) = torch.autograd.grad(critic.layers(given).sum(), given)
-    way = way / way.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-    with torch.no_grad():
-        rise = (critic.layers(x + 1e-4 * way) - critic.layers(x - 1e-4 * way)).squeeze(1) / 2e-4
-    torch.testing.assert_close(slope, rise.float(), rtol=0.02, atol=1e-3)
-
-
-def test_an_inversion_goes_to_what_decoding_shows() -> None:
-    model = GAN.tiny()
-    x = from_uint8(TinyEngine().shelf("tiny").pictures[:1])
-    for noise in ("none", "own"):
-        with torch.inference_mode():
-            last = [*model.invert(x, GANParams(noise=noise))][-1]
-        assert last.z.shape == (1, 6, 4) and torch.equal(last.z[:, 0], last.z[:, 5])
-        assert last.x is not None and np.array_equal(decoded(model, last.z, [0], noise=noise), to_uint8(last.x))
 
 
 # -- traverse -------------------------------------------------------------------------------------------------------------
@@ -294,19 +198,6 @@ def test_noise_is_measured_pixel_by_pixel(engine: TwoGANs, bench: Bench) -> None
     assert facts["names"] == ["7×7, first", "7×7, second", "14×14, first", "14×14, second"]
 
 
-def test_one_noise_input_at_a_time() -> None:
-    model = GAN.tiny()
-    model.network.generator.freckles[2].gain.data.zero_()  # type: ignore[union-attr,operator]
-    w = model.draw(GANParams(), Noise([1])).expand(8, -1, -1)
-    spreads = [deviation(model.freckled(w, Noise(range(8)), [index])).mean() for index in range(4)]
-    assert spreads[2] == 0 and min(spreads[0], spreads[1], spreads[3]) > 0.1
-    assert torch.equal(model.freckled(w, Noise(range(8)), range(4)), model.freckled(w, Noise(range(8))))
-    thrice = model.freckled(w, Noise(range(8)), strength=3)
-    for layer in model.network.generator.freckles:
-        layer.gain.data.mul_(3)  # type: ignore[union-attr,operator]
-    torch.testing.assert_close(model.freckled(w, Noise(range(8))), thrice)
-
-
 def test_a_network_without_noise_inputs_says_so(engine: TwoGANs) -> None:
     result = ask(engine, "noise", PLAIN, num_samples=2)
     assert result.sheet.says.startswith("This network was trained without noise inputs")
@@ -344,35 +235,6 @@ def test_overlap_and_auc_against_counting() -> None:
     assert math.isfinite(sum(spread(torch.zeros(5), torch.zeros(4))["edges"]))
 
 
-def test_a_bounded_critic_is_bounded_again_after_averaging_and_rounding() -> None:
-    critic = Critic(GANConfig(critic_width=8, trunk_width=16, spectral_norm=True)).eval()
-    for name, buffer in critic.named_buffers():
-        if name.endswith(("_u", "_v")):
-            buffer.mul_(0.3)  # what an average over changing unit vectors does
-    matrices = [layer.weight.flatten(1) for layer in critic.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
-    assert min(torch.linalg.matrix_norm(weight, 2).item() for weight in matrices) > 5
-    settle(critic)
-    matrices = [layer.weight.flatten(1) for layer in critic.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
-    assert [torch.linalg.matrix_norm(weight, 2).item() for weight in matrices] == pytest.approx([1] * len(matrices), abs=1e-4)
-
-
-def test_every_bundled_card_of_spectral_normalisation_is_bounded() -> None:
-    bounded = 0
-    for card in bundled_cards().values():
-        if card.family == "gan" and card.files:
-            network = GAN.load(Settings().weights_dir / card.id, torch.device("cpu"), torch.float32).network
-            layers = [layer for layer in network.critic.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
-            largest = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in layers]
-            assert network.config.spectral_norm == (max(largest) < 1.001)
-            bounded += network.config.spectral_norm
-    assert bounded >= 1
-
-
-def test_the_rule_of_the_collapsed_card_is_that_of_its_recipe() -> None:
-    assert f"one move of the critic to {CollapsedRecipe().generator_moves} of the generator" in RULES["1701.00160"]
-    assert RULES["1701.00160"].startswith("R1 too") and CollapsedRecipe().gamma == GANRecipe().gamma > 0
-
-
 # -- mode collapse --------------------------------------------------------------------------------------------------------
 
 
@@ -381,6 +243,11 @@ def test_the_effective_number_of_classes() -> None:
     assert effective(torch.tensor([9, 0, 0])) == pytest.approx(1)
     assert effective(torch.tensor([3, 1])) == pytest.approx(4 / 3**0.75)  # e^H of 3/4 and 1/4
     assert short("A GAN whose generator outran its critic, on Fashion-MNIST, 28×28") == "A GAN whose generator outran its critic"
+
+
+def test_the_rule_of_the_collapsed_card_is_that_of_its_recipe() -> None:
+    assert f"one move of the critic to {CollapsedRecipe().generator_moves} of the generator" in RULES["1701.00160"]
+    assert RULES["1701.00160"].startswith("R1 too") and CollapsedRecipe().gamma == GANRecipe().gamma > 0
 
 
 def test_all_cards_with_a_critic_get_the_same_seeds(engine: TwoGANs) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import itertools
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,50 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save
-from threadpoolctl import threadpool_limits
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from playground import hub
-from playground.__main__ import main
-from playground.cards import bundled_cards
-from playground.errors import BadWeights, TrainingError, UnknownCard
-from playground.families.loading import load_classifier
-from playground.families.vae import VAE
-from playground.latent import Noise
-from playground.nets.classifier import ClassifierConfig
+from playground.errors import TrainingError
 from playground.nets.vae import VAEConfig
-from playground.settings import Settings
-from playground.shelf import Shelf
-from playground.training import run as run_module
 from playground.training import trainer as trainer_module
-from playground.training.data import FASHION_CLASSES, Split
-from playground.training.pictures import BUNDLES
+from playground.training.data import Split
 from playground.training.recipes.base import Recipe
-from playground.training.recipes.classifier import ClassifierRecipe, accuracy_on
-from playground.training.recipes.gan import GANRecipe
+from playground.training.recipes.classifier import accuracy_on
 from playground.training.recipes.vae import VAERecipe
-from playground.training.run import TrainingRun
 from playground.training.trainer import Budget, Trainer, read_log
-
-STEPS = 24  # one epoch of 16 steps and half of the next
-VAE_RECIPE = VAERecipe(
-    config=VAEConfig(latent_dim=4, width=8, encoder_blocks=1, decoder_blocks=1, trunk_width=16, mixture_components=2),
-    batch_size=16,
-    warmup_steps=5,
-)
-CLASSIFIER_RECIPE = ClassifierRecipe(config=ClassifierConfig(width=4, feature_dim=8), batch_size=16, warmup_steps=5)
-
-
-def toy(count: int = 256, seed: int = 0) -> Split:
-    """Round blobs, whose class says how wide they are."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 10
-    across, down = np.meshgrid(np.linspace(-1, 1, 28), np.linspace(-1, 1, 28))
-    centres = rng.uniform(-0.3, 0.3, (count, 2))
-    square = (across[None] - centres[:, :1, None]) ** 2 + (down[None] - centres[:, 1:, None]) ** 2
-    blobs = 255 * np.exp(-square / (0.02 + 0.04 * labels[:, None, None]))
-    return Split(torch.from_numpy(blobs.astype(np.uint8)).unsqueeze(1), torch.from_numpy(labels))
+from tests.toys import CLASSIFIER_RECIPE, STEPS, VAE_RECIPE, toy, trained
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +38,6 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line of the log and a checkpoint at every step."""
     monkeypatch.setattr(Recipe, "log_every", 1)
     monkeypatch.setattr(trainer_module, "CHECKPOINT_SECONDS", -1.0)
-
-
-def trained(folder: Path, split: Split, recipe: Any = VAE_RECIPE, steps: int = STEPS, seed: int = 0) -> nn.Module:
-    return Trainer(recipe, split, folder, budget=Budget(steps=steps), seed=seed).run(quiet=True)
 
 
 def bytes_of(network: nn.Module) -> bytes:
@@ -281,6 +244,22 @@ def test_the_classifier_learns(tmp_path: Path, pictures: Split):
     assert accuracy_on(network, toy(seed=1)) > 0.3  # chance is 0.1
 
 
+def test_augmentation_mirrors_and_shifts_onto_black():
+    recipe = dataclasses.replace(CLASSIFIER_RECIPE, max_shift=2)
+    x = torch.full((64, 1, 28, 28), -1.0)
+    x[:, :, 10, 5] = 1.0
+    places = set()
+    for seed in range(40):
+        changed = recipe.augment(x, torch.Generator().manual_seed(seed))
+        assert changed.shape == x.shape
+        assert changed.sum().item() == x.sum().item()  # nothing but black came in, nothing of the dot was lost
+        rows, columns = (changed[:, 0] == 1).nonzero()[:, 1:].T.tolist()
+        places |= set(zip(rows, columns, strict=True))
+    down, right = {row for row, _ in places}, {column for _, column in places}
+    assert down == {8, 9, 10, 11, 12}
+    assert right == {3, 4, 5, 6, 7, 20, 21, 22, 23, 24}
+
+
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch):
     trainer = Trainer(VAE_RECIPE, pictures, tmp_path, budget=Budget(steps=20))
     rates, plain = [], trainer.moves[0].optimizer.step
@@ -342,279 +321,3 @@ def test_the_log_says_how_it_went(tmp_path: Path, pictures: Split, often: None):
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert set(lines[0]) == {"step", "minutes", "pictures_per_second", "loss", "elbo_bits_per_dim", "kl_nats", "gradient"}
     assert all(math.isfinite(value) for line in lines for value in line.values())
-
-
-# -- what comes out -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, pictures: Split) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    network = trained(folder / "run", pictures, steps=40)
-    with threadpool_limits(1):  # t-SNE waits for itself on busy cores
-        VAE_RECIPE.export(network, folder / "card", pictures, toy(220, seed=1), {"steps": 40, "command": "by hand"})
-    torch.save(network.state_dict(), folder / "network.pt")
-    return folder
-
-
-def test_a_vae_is_exported_in_half_precision(exported: Path):
-    assert sorted(path.name for path in (exported / "card").iterdir()) == ["codes.safetensors", "config.json", "model.safetensors"]
-    config = json.loads((exported / "card" / "config.json").read_text())
-    assert config["family"] == "vae"
-    assert config["classes"] == list(FASHION_CLASSES)
-    assert config["training"] == {"steps": 40, "command": "by hand"}
-    assert {name: config[name] for name in dataclasses.asdict(VAE_RECIPE.config)} == dataclasses.asdict(VAE_RECIPE.config)
-    weights = load_file(exported / "card" / "model.safetensors")
-    network = torch.load(exported / "network.pt", weights_only=True)
-    assert {name: value.dtype for name, value in weights.items()} == dict.fromkeys(network, torch.float16)
-    for name, value in weights.items():
-        assert torch.equal(value, network[name].half())
-
-
-def test_the_codes_of_an_export_have_the_documented_shapes(exported: Path):
-    codes = load_file(exported / "card" / "codes.safetensors")
-    shapes = {name: tuple(value.shape) for name, value in codes.items()}
-    assert shapes == {
-        "mean": (4,),
-        "principal": (4, 4),
-        "principal_std": (4,),
-        "class_mean": (10, 4),
-        "kl": (4,),
-        "prior_weight": (20,),
-        "prior_mean": (20, 4),
-        "prior_factor": (20, 4, 4),
-        "map_code": (220, 4),
-        "map_layout": (220, 2),
-    }
-    values = {name: value.float() for name, value in codes.items()}
-    assert all(value.isfinite().all() for value in values.values())
-    torch.testing.assert_close(values["principal"] @ values["principal"].T, torch.eye(4), atol=5e-3, rtol=0)
-    assert values["principal_std"].tolist() == sorted(values["principal_std"].tolist(), reverse=True)
-    assert values["prior_weight"].sum().item() == pytest.approx(1, abs=5e-3)
-    assert values["map_layout"].abs().max().item() == pytest.approx(1, abs=1e-3)
-    assert (values["kl"] >= 0).all()
-    assert torch.equal(values["prior_factor"].triu(1), torch.zeros(20, 4, 4))
-
-
-def test_the_codes_are_what_the_encoder_makes_of_the_pictures(exported: Path, pictures: Split):
-    model = VAE.load(exported / "card", torch.device("cpu"), torch.float32)
-    with torch.no_grad():
-        mu, _ = model.posterior(pictures.pictures / 127.5 - 1)
-    torch.testing.assert_close(model.codes.mean, mu.mean(dim=0), atol=0.02, rtol=0.02)
-    torch.testing.assert_close(model.codes.class_mean[3], mu[pictures.labels == 3].mean(dim=0), atol=0.02, rtol=0.02)
-    along = ((mu - mu.mean(dim=0)) @ model.codes.principal.T).std(dim=0, correction=0)
-    torch.testing.assert_close(along, model.codes.principal_std, atol=0.02, rtol=0.02)
-
-
-def test_an_exported_vae_decodes(exported: Path):
-    model = VAE.load(exported / "card", torch.device("cpu"), torch.float32)
-    assert model.classes == FASHION_CLASSES
-    for prior in ("standard", "fitted"):
-        params = model.Params.parse({"prior": prior})
-        noise = Noise([1, 2])
-        with torch.inference_mode():
-            *_, last = model.decode(model.draw(params, noise), params, noise)
-        assert last.x.shape == (2, 1, 28, 28)
-        assert last.x.isfinite().all()
-        assert last.x.abs().max().item() <= 1
-
-
-def test_a_classifier_survives_its_export(tmp_path: Path, pictures: Split):
-    network = trained(tmp_path / "run", pictures, CLASSIFIER_RECIPE)
-    test = toy(100, seed=1)
-    CLASSIFIER_RECIPE.export(network, tmp_path / "card", pictures, test, {"steps": STEPS})
-    config = json.loads((tmp_path / "card" / "config.json").read_text())
-    assert config["family"] == "classifier"
-    assert config["training"] == {"steps": STEPS}
-    assert config["test_accuracy"] == round(accuracy_on(network, test), 4)
-    loaded = load_classifier(tmp_path / "card")
-    assert not loaded.training
-    assert not any(parameter.requires_grad for parameter in loaded.parameters())
-    with torch.no_grad():
-        x = test.pictures / 127.5 - 1
-        torch.testing.assert_close(loaded(x), network(x), atol=0.02, rtol=0.02)
-        assert loaded.features(x).shape == (100, 8)
-        assert loaded.features(x).min().item() >= 0
-
-
-def test_augmentation_mirrors_and_shifts_onto_black():
-    recipe = dataclasses.replace(CLASSIFIER_RECIPE, max_shift=2)
-    x = torch.full((64, 1, 28, 28), -1.0)
-    x[:, :, 10, 5] = 1.0
-    places = set()
-    for seed in range(40):
-        changed = recipe.augment(x, torch.Generator().manual_seed(seed))
-        assert changed.shape == x.shape
-        assert changed.sum().item() == x.sum().item()  # nothing but black came in, nothing of the dot was lost
-        rows, columns = (changed[:, 0] == 1).nonzero()[:, 1:].T.tolist()
-        places |= set(zip(rows, columns, strict=True))
-    down, right = {row for row, _ in places}, {column for _, column in places}
-    assert down == {8, 9, 10, 11, 12}
-    assert right == {3, 4, 5, 6, 7, 20, 21, 22, 23, 24}
-
-
-# -- the command --------------------------------------------------------------------------------------------------------
-
-
-def run_of(card: str, folder: Path, **options: Any) -> TrainingRun:
-    plain = {"minutes": 1.0, "steps": 3, "seed": 0, "device": "cpu", "threads": 1, "learning_rate": None, "data": folder / "data"}
-    places = {"runs": folder / "runs", "weights": folder / "weights"}
-    return TrainingRun(card=card, **(places | plain | options))
-
-
-def test_a_run_writes_card_shelf_and_hashes(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch):
-    test = toy(220, seed=1)
-    monkeypatch.setattr(run_module, "load_fashion_mnist", lambda split, folder: pictures if split == "train" else test)
-    monkeypatch.setitem(run_module.RECIPES, CLASSIFIER_RECIPE.card, lambda: CLASSIFIER_RECIPE)
-    card = "classifier-fashion-28"
-    manifest = tmp_path / "weights" / "models.toml"
-    manifest.parent.mkdir()
-    entries = {card: "classifier"} | dict.fromkeys(BUNDLES, "pictures")
-    manifest.write_text("\n".join(f'[{name}]\nfamily = "{family}"\ntitle = "Toy"\n' for name, family in entries.items()))
-    folder = run_of(card, tmp_path).run()
-    assert folder == tmp_path / "weights" / card
-    cards = bundled_cards(tmp_path / "weights")
-    assert set(cards[card].files) == {"config.json", "model.safetensors"}
-    assert hub.resolve(cards[card], weights_dir=tmp_path / "weights", allow_hub=False) == folder  # the hashes fit
-    assert np.array_equal(Shelf.load(tmp_path / "weights" / "pictures-fashion-28").pictures[..., 0], test.pictures[:, 0].numpy())
-    assert np.array_equal(Shelf.load(tmp_path / "weights" / "training-fashion-28").pictures[..., 0], pictures.pictures[:, 0].numpy())
-    facts = json.loads((folder / "config.json").read_text())["training"]
-    assert facts["command"] == f"python -m playground train {card} --steps 3 --seed 0 --device cpu"
-    assert (facts["steps"], facts["pictures_seen"]) == (3, 48)
-    first = (folder / "model.safetensors").read_bytes()
-    with pytest.raises(TrainingError, match="another seed"):
-        run_of(card, tmp_path, seed=1).run()
-    assert (folder / "model.safetensors").read_bytes() == first
-    run_of(card, tmp_path, seed=1, restart=True).run()
-    assert (folder / "model.safetensors").read_bytes() != first
-
-
-@pytest.fixture
-def weights(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of weights whose one card, the classifier, trains in no time on a toy data set."""
-    monkeypatch.setattr(run_module, "load_fashion_mnist", lambda split, folder: pictures)
-    monkeypatch.setitem(run_module.RECIPES, CLASSIFIER_RECIPE.card, lambda: CLASSIFIER_RECIPE)
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    entries = (f'[{name}]\nfamily = "toy"\ntitle = "Toy"\n' for name in (CLASSIFIER_RECIPE.card, *BUNDLES))
-    (folder / "models.toml").write_text("".join(entries))
-    return folder
-
-
-def test_a_disk_that_fills_up_during_the_export_leaves_the_card_as_it_was(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
-    card = CLASSIFIER_RECIPE.card
-    folder = run_of(card, tmp_path).run()
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-
-    def export(self: ClassifierRecipe, network: nn.Module, folder: Path, *rest: object) -> None:
-        folder.mkdir()
-        (folder / "model.safetensors").write_bytes(b"half of it")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(ClassifierRecipe, "export", export)
-    with pytest.raises(TrainingError, match=r"could not be written .*No space left.*Free some disk space"):
-        run_of(card, tmp_path, steps=4).run()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert {path.name for path in weights.iterdir()} <= {card, *BUNDLES, "models.toml", "models.lock"}
-
-
-def test_further_training_begins_with_the_weights_and_says_so(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
-    card = CLASSIFIER_RECIPE.card
-    with pytest.raises(BadWeights, match="cannot be used"):
-        run_of(card, tmp_path, further=True).run()
-    file = run_of(card, tmp_path).run() / "model.safetensors"
-    first = load_file(file)
-    run_of(card, tmp_path, further=True, steps=1, learning_rate=1e-9).run()
-    after = load_file(file)
-    moved = [name for name in first if "running" not in name and first[name].is_floating_point()]
-    assert all(torch.allclose(first[name].float(), after[name].float(), atol=1e-3) for name in moved)
-    facts = json.loads((weights / card / "config.json").read_text())["training"]
-    assert (facts["steps"], facts["pictures_seen"], facts["earlier"]["steps"]) == (4, 64, 3)
-    assert (
-        facts["command"].endswith("--steps 1 --seed 0 --device cpu --learning-rate 1e-09 --further")
-        and "--further" not in facts["earlier"]["command"]
-    )
-    other = dataclasses.replace(CLASSIFIER_RECIPE, config=ClassifierConfig(width=8, feature_dim=8))
-    monkeypatch.setitem(run_module.RECIPES, card, lambda: other)
-    with pytest.raises(TrainingError, match="do not fit its recipe"):
-        run_of(card, tmp_path, further=True).run()
-
-
-def test_a_card_may_begin_with_the_weights_of_another(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
-    card = CLASSIFIER_RECIPE.card
-    first = load_file(run_of(card, tmp_path).run() / "model.safetensors")
-
-    class Later(ClassifierRecipe):
-        begins_with = card
-
-    later = Later(**vars(CLASSIFIER_RECIPE))
-    monkeypatch.setitem(run_module.RECIPES, card, lambda: later)
-    folder = run_of(card, tmp_path, restart=True, steps=1, learning_rate=1e-9).run()
-    after = load_file(folder / "model.safetensors")
-    moved = [name for name in first if "running" not in name and first[name].is_floating_point()]
-    assert all(torch.allclose(first[name].float(), after[name].float(), atol=1e-3) for name in moved)
-    assert json.loads((folder / "config.json").read_text())["training"]["earlier"]["steps"] == 3
-
-
-def test_older_weights_without_a_neutral_part_go_on(tmp_path: Path):
-    recipe = GANRecipe()
-    start = {name: value for name, value in recipe.network().state_dict().items() if not name.endswith("gain") or "attention" in name}
-    trainer = Trainer(recipe, toy(8), tmp_path, budget=Budget(steps=1), start=start)
-    gains = [value for name, value in trainer.network.state_dict().items() if "freckles" in name]
-    assert len(gains) == 4 and not any(gain.any() for gain in gains)
-    assert all(torch.equal(trainer.network.state_dict()[name], value) for name, value in start.items())
-    short = {name: value for name, value in start.items() if "paint" not in name}
-    with pytest.raises(TrainingError, match="do not fit its recipe"):
-        Trainer(recipe, toy(8), tmp_path, budget=Budget(steps=1), start=short)
-
-
-@pytest.mark.parametrize("name", BUNDLES)
-def test_bundled_pictures_are_the_first_of_their_split(tmp_path: Path, name: str):
-    split = toy(60, seed=3)
-    BUNDLES[name].write(split, tmp_path)
-    shelf = Shelf.load(tmp_path)
-    assert shelf.classes == FASHION_CLASSES
-    assert shelf.labels.tolist() == split.labels.tolist()
-    assert np.array_equal(shelf.picture(37)[..., 0], split.pictures[37, 0].numpy())
-    few = dataclasses.replace(BUNDLES[name], count=7)
-    few.write(split, tmp_path)
-    assert np.array_equal(Shelf.load(tmp_path).pictures, shelf.pictures[:7])
-    bundled = Settings().weights_dir / name
-    BUNDLES[name].write(split, tmp_path)
-    assert (tmp_path / "README.md").read_text() == (bundled / "README.md").read_text()
-    assert json.loads((tmp_path / "pictures.json").read_text())["source"] == json.loads((bundled / "pictures.json").read_text())["source"]
-
-
-def test_bundled_pictures_are_written_without_training(tmp_path: Path, weights: Path, pictures: Split):
-    folder = run_of("training-fashion-28", tmp_path).run()
-    assert {path.name for path in weights.iterdir()} <= {folder.name, "models.toml", "models.lock"}
-    card = bundled_cards(weights)[folder.name]
-    assert set(card.files) == {"pictures.json", "pictures.png"}
-    assert hub.resolve(card, weights_dir=weights, allow_hub=False) == folder
-    assert np.array_equal(Shelf.load(folder).pictures[..., 0], pictures.pictures[:, 0].numpy())
-
-
-def test_a_run_takes_the_recipe_of_its_card(tmp_path: Path):
-    assert run_of("vae-fashion-28", tmp_path).recipe() == VAERecipe()
-    assert run_of("classifier-fashion-28", tmp_path, learning_rate=0.5).recipe() == ClassifierRecipe(learning_rate=0.5)
-    with pytest.raises(UnknownCard, match=rf"no training recipe for 'nonsense'\. There are: {', '.join(run_module.RECIPES)}\."):
-        run_of("nonsense", tmp_path).recipe()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["train", "nonsense"], "There is no training recipe for 'nonsense'."),
-        (["train", "vae-fashion-28", "--data", "nowhere"], "The data set is not here: "),
-    ],
-)
-def test_a_mistake_on_the_command_line_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
-):
-    monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith(f"playground: {words}")
-    assert err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []  # nothing was begun
