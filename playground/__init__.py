@@ -5,15 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from playground.compare import Comparison as Comparison
     from playground.engine import Engine as Engine
     from playground.engine import Result as Result
     from playground.request import Request as Request
     from playground.settings import Settings as Settings
 
 __version__ = "0.1.0"
-__all__ = ["Engine", "Request", "Result", "Settings", "__version__"]
+__all__ = ["Comparison", "Engine", "Request", "Result", "Settings", "__version__"]
 
-_HOMES = {"Engine": "playground.engine", "Result": "playground.engine", "Request": "playground.request", "Settings": "playground.settings"}
+_HOMES = {
+    "Comparison": "playground.compare",
+    "Engine": "playground.engine",
+    "Result": "playground.engine",
+    "Request": "playground.request",
+    "Settings": "playground.settings",
+}
 
 
 def __getattr__(name: str) -> Any:

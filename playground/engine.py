@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,8 +179,8 @@ class Engine:
         *_, last = self.stream(request)
         return last
 
-    def stream(self, request: Request) -> Iterator[Result]:
-        """Previews, then the result. Closing the iterator stops the work at the next step and frees the model."""
+    def stream(self, request: Request) -> Generator[Result, None, None]:
+        """Previews, then the result. Closing it stops the work at the next step and frees the model."""
         asked = time.perf_counter()
         with self._lease(request.card) as seat:
             loaded = time.perf_counter()

@@ -3,7 +3,7 @@ Python are all this one thing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -77,8 +77,8 @@ class Request:
         )
 
 
-def read_query(text: str) -> dict[str, Any]:
-    """Names and values of a link; several values of one name become a list where the knob takes several.
+def read_query(text: str, several: Collection[str] = ()) -> dict[str, Any]:
+    """Names and values of a link; those of one name become a list where the knob takes several, or the name is among `several`.
 
     Raises `BadLink` when it is too long or not text.
     """
@@ -87,7 +87,7 @@ def read_query(text: str) -> dict[str, Any]:
     query = text.rpartition("?")[2].partition("#")[0]
     values: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=200):
-        if name in TEXTS:
+        if name in TEXTS or name in several:
             values.setdefault(name, []).append(value)
         elif not name.startswith("__"):  # those are the page's own: __theme, __sign
             values[name] = value

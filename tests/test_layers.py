@@ -18,6 +18,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("families",),
     ("cards", "hub"),
     ("tasks", "request", "engine", "sampling"),
+    ("compare",),
     ("training",),
     ("ui",),
     ("__main__", "app"),

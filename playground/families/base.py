@@ -66,6 +66,20 @@ class Look:
     glyph: str
 
 
+@dataclass(frozen=True)
+class Dial:
+    """A family's own way from faithful to diverse: a knob of its `Params`, and even stops between, at which cards are measured."""
+
+    knob: str
+    stops: tuple[float, ...]
+
+    def value(self, share: float) -> float:
+        """Where the knob stands at a share of the way, 0 (the first stop) to 1 (the last)."""
+        place = min(max(share, 0.0), 1.0) * (len(self.stops) - 1)
+        low = min(int(place), len(self.stops) - 2)
+        return round(self.stops[low] + (place - low) * (self.stops[low + 1] - self.stops[low]), 6)
+
+
 class Model(abc.ABC):
     """Weights that run. The first paragraph of the class docstring opens the model cards; the tab's words are the page's."""
 
@@ -80,6 +94,8 @@ class Model(abc.ABC):
     """Whether decoding draws noise of its own, after the latent."""
     live: ClassVar[bool] = True
     """Whether it decodes in one step, fast enough to follow a finger."""
+    dial: ClassVar[Dial | None] = None
+    """Its knob between fidelity and diversity."""
     exact: ClassVar[bool] = False
     """Whether decoding undoes encoding, but for rounding: every picture has one latent, and every latent one picture."""
     latent: LatentSpec
@@ -114,6 +130,10 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def decode(self, z: Tensor, params: Knobs, noise: Noise) -> Iterator[Step]:
         """Latents (B, *latent.shape) to pictures; every step is a preview, the last one the picture."""
+
+    def passes(self, params: Knobs) -> int:
+        """How often the network, or a part of it that waits for the last time, runs in a row to decode a batch."""
+        return 1
 
     @abc.abstractmethod
     def origin(self) -> Tensor:

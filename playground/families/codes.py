@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from playground.families.base import Geometry, LatentSpec
+from playground.families.base import Dial, Geometry, LatentSpec
 from playground.families.landmarks import LandmarkedModel, Landmarks
 from playground.families.loading import config_of, load_network, reading, weight_bytes
 from playground.knobs import Knob, Knobs
@@ -76,6 +76,7 @@ class CodedModel(LandmarkedModel, Generic[_N, _C]):
     Config: ClassVar[type[ConvConfig]]
     Summary: ClassVar[type[Codes]]
     geometry: ClassVar[Geometry]
+    dial: ClassVar[Dial | None] = Dial("temperature", (0.4, 0.6, 0.8, 1.0, 1.2))
 
     def __init__(
         self, network: _N, codes: _C, config: ConvConfig, device: torch.device, dtype: torch.dtype, classes: tuple[str, ...]

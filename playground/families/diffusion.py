@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from playground.families.base import Inversion, LatentSpec, Look, Model, Step, register
+from playground.families.base import Dial, Inversion, LatentSpec, Look, Model, Step, register
 from playground.families.labels import labels_of
 from playground.families.likelihood import chain_bound, ode_log_density
 from playground.families.loading import config_of, load_network, reading, weight_bytes
-from playground.families.samplers import Predict, denoise, renoise, repaint, time_left
+from playground.families.samplers import Predict, denoise, num_looks, renoise, repaint, time_left
 from playground.knobs import ClassChoice, ClassLabel, Knob, Knobs
 from playground.latent import Noise
 from playground.nets.diffusion import PATHS, TIME_SCALE, Path
@@ -90,6 +90,7 @@ class Diffusion(Model):
     )
     look: ClassVar[Look] = Look(colour="#E69F00", glyph="✦")
     Params: ClassVar[type[Knobs]] = DiffusionParams
+    dial: ClassVar[Dial | None] = Dial("guidance_scale", (4.0, 3.0, 2.0, 1.5, 1.0))
     noisy = True
     live: ClassVar[bool] = False
 
@@ -144,6 +145,11 @@ class Diffusion(Model):
             noise=noise,
             num_left=num_left,
         )
+
+    def passes(self, params: Knobs) -> int:
+        assert isinstance(params, DiffusionParams)
+        guided = params.guidance_scale != 1 and params.label != "none"  # with and without the class
+        return num_looks(self.path, params.scheduler, params.num_inference_steps) * (2 if guided else 1)
 
     def guided(self, params: DiffusionParams, noise: Noise, given: Tensor | None = None) -> Predict:
         """The network, told the classes (`given` or those of the knob), and taken further than it goes without them.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from playground.errors import BadKnob, BadWeights
-from playground.families.base import LatentSpec, Look, Step, register
+from playground.families.base import Dial, LatentSpec, Look, Step, register
 from playground.families.capabilities import FlowStep
 from playground.families.landmarks import LandmarkedModel, Landmarks
 from playground.families.loading import RESTORE, config_of, load_network, reading, weight_bytes
@@ -81,6 +81,7 @@ class NormalizingFlow(LandmarkedModel):
     )
     look: ClassVar[Look] = Look(colour="#CC79A7", glyph="⇄")
     Params: ClassVar[type[Knobs]] = FlowParams
+    dial: ClassVar[Dial | None] = Dial("temperature", (0.6, 0.7, 0.8, 0.9, 1.0))
     exact: ClassVar[bool] = True
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from playground.families.base import Inversion, LatentSpec, Look, Step, register
+from playground.families.base import Dial, Inversion, LatentSpec, Look, Step, register
 from playground.families.landmarks import OFFERED, LandmarkedModel, Landmarks
 from playground.families.loading import config_of, load_network, reading, weight_bytes
 from playground.knobs import Knob, Knobs, KnobSpec
@@ -84,6 +84,7 @@ class GAN(LandmarkedModel):
     )
     look: ClassVar[Look] = Look(colour="#D55E00", glyph="▲")
     Params: ClassVar[type[Knobs]] = GANParams
+    dial: ClassVar[Dial | None] = Dial("truncation_psi", (0.4, 0.55, 0.7, 0.85, 1.0))
 
     def __init__(
         self, network: AdversarialNets, landmarks: Landmarks, device: torch.device, dtype: torch.dtype, classes: tuple[str, ...]

@@ -67,6 +67,11 @@ def denoise(
         yield Step(guess, index + 1 - first, total - first, x_t, mixture.noise(x_t, u), float(plan.times[index]))
 
 
+def num_looks(path: Path, scheduler: str, num_inference_steps: int) -> int:
+    """How often a sampler looks at x_t on the whole way."""
+    return len(SCHEDULES[path.name](scheduler, num_inference_steps).times)
+
+
 def time_left(path: Path, scheduler: str, num_inference_steps: int, num_left: int) -> float:
     """The time at which `num_left` steps of a sampler are left; 0 when none is."""
     plan = SCHEDULES[path.name](scheduler, num_inference_steps)

@@ -45,6 +45,10 @@ class TransformerFlow(NormalizingFlow):
         if params.denoise:
             yield Step(self._picture(self.network.denoised(y)), total, total)
 
+    def passes(self, params: Knobs) -> int:
+        assert isinstance(params, FlowParams)
+        return len(self.network.flows) * self.network.num_tokens + params.denoise  # token after token, flow after flow
+
     def encode(self, x: Tensor, params: Knobs) -> Tensor:
         assert isinstance(params, FlowParams)
         y, _ = self.network.logit(unit(x.to(self.device).float()))

@@ -148,9 +148,9 @@ class TarFlow(nn.Module):
     def __init__(self, config: TarFlowConfig) -> None:
         super().__init__()
         self.config = config
-        tokens, dim = (config.image_size // config.patch) ** 2, config.channels * config.patch**2
+        self.num_tokens, dim = (config.image_size // config.patch) ** 2, config.channels * config.patch**2
         self.logit = Logit(config.alpha)
-        self.flows = nn.ModuleList(AutoregressiveFlow(config, tokens, dim) for _ in range(config.flows))
+        self.flows = nn.ModuleList(AutoregressiveFlow(config, self.num_tokens, dim) for _ in range(config.flows))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Latents (B, D) of continuous pictures in [0, 1], and the log-determinant (B,)."""

@@ -103,6 +103,9 @@ class Lens(Task):
     view: ClassVar = "plot"
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
+    judges: Literal["all", "own"] = Knob(
+        "all", label="Judges", help="Who is asked.", choices={"all": "every model", "own": "only this one"}
+    )
 
     @classmethod
     def live(cls, model: Model) -> bool:
@@ -111,7 +114,7 @@ class Lens(Task):
     def run(self, bench: Bench) -> Iterator[Sheet]:
         x = bench.picture(self.picture)
         board = _Board(self.picture, to_uint8(x))
-        cards = [bench.card, *(card for card in bench.siblings() if card != bench.card)]
+        cards = [bench.card, *(card for card in bench.siblings() if card != bench.card and self.judges == "all")]
         for index, card in enumerate(cards):
             with bench.other(card) as other:
                 judge = judge_of(other.model, other.params)

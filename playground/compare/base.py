@@ -1,0 +1,90 @@
+"""What a question is: it makes of each pane the requests that answer it. A pane's pictures can thus always be had alone, too."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from playground.engine import Engine, Result
+from playground.errors import BadRequest, PlaygroundError
+from playground.families import Model
+from playground.knobs import Knobs, KnobSpec
+from playground.request import Request
+from playground.tasks import Task
+
+Cell = Request | PlaygroundError
+"""What a cell asks, or why it cannot be asked."""
+
+
+@dataclass(frozen=True)
+class Pane:
+    """A card at work beside others: the card by id, its family, and how its pictures are sampled."""
+
+    card: str
+    family: type[Model]
+    params: Knobs
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a pane, in `columns`, with what stands above the columns and beside the rows.
+
+    A single cell without them gives the pane its whole sheet; of several, each gives its first picture.
+    """
+
+    cells: tuple[Cell, ...]
+    columns: int = 1
+    heads: tuple[str, ...] = ()
+    sides: tuple[str, ...] = ()
+    legend: str = ""
+    """What the columns and the rows stand for."""
+
+
+class Question(Knobs, abc.ABC):
+    """Base of all questions; its knobs are those that all panes share."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    says: ClassVar[str]
+    """One sentence on what is put side by side."""
+    task: ClassVar[type[Task]]
+    """What each pane is asked: its needs, and which knobs of a family matter."""
+    rows: ClassVar[bool] = False
+    """Whether panes are strips one below the other, with one scrubber for all."""
+
+    @abc.abstractmethod
+    def grid(self, pane: Pane) -> Grid:
+        """The cells of a pane. Raises nothing: a cell that cannot be asked holds the sentence that says why."""
+
+    @classmethod
+    def pane_knobs(cls, family: type[Model] | Model) -> tuple[KnobSpec, ...]:
+        """The knobs of a family that matter to a pane: a page shows no others."""
+        specs = family.knobs() if isinstance(family, Model) else family.Params.specs()
+        return tuple(spec for spec in specs if (spec.stage is None or spec.stage in cls.task.stages) and spec.name not in cls.task.without)
+
+    def facts(self, engine: Engine, pane: Pane, results: Sequence[Result]) -> Mapping[str, Any]:
+        """JSON values told of a pane whose cells are all made, beside what its own results tell."""
+        return {}
+
+    def says_of(self, latents: Sequence[Sequence[int]]) -> str:
+        """What must be known to compare models whose latents have those shapes by this question; "" when nothing."""
+        return ""
+
+
+QUESTIONS: dict[str, type[Question]] = {}
+_Q = TypeVar("_Q", bound=type[Question])
+
+
+def register(question: _Q) -> _Q:
+    """Makes a question known by its name."""
+    QUESTIONS[question.name] = question
+    return question
+
+
+def find_question(name: str) -> type[Question]:
+    """The question of that name. Raises `BadRequest` naming those there are."""
+    if name not in QUESTIONS:
+        raise BadRequest(f"There is no question called {name[:40]!r}.", f"There are: {', '.join(QUESTIONS)}.")
+    return QUESTIONS[name]
