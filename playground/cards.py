@@ -39,6 +39,11 @@ class Card:
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def short_title(self) -> str:
+        """Its title without its data set."""
+        return self.title.partition(" on ")[0].rstrip(",")
+
+    @property
     def weights_sha256(self) -> str:
         """The hash of `model.safetensors`; empty for a card without one."""
         return self.files.get("model.safetensors", "")

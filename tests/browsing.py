@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from playground.cards import bundled_cards
@@ -96,6 +97,11 @@ class Tab:
     def picture(self) -> str:
         """What the large canvas shows, as a data URL."""
         return str(self.of("canvas.toDataURL()"))
+
+    def violations(self) -> list[str]:
+        """What axe finds wrong on the page as it is, in words."""
+        found = Axe().run(self.page).response["violations"]
+        return [f"{each['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}" for each in found for node in each["nodes"]]
 
     def shot(self, name: str) -> None:
         """Keeps a screenshot in the ignored folder `artifacts/`."""

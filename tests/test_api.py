@@ -16,6 +16,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from playground.cards import bundled_cards
+from playground.compare import Comparison
 from playground.engine import Engine
 from playground.families import FAMILIES
 from playground.request import Request
@@ -174,3 +175,20 @@ def test_bad_files_get_a_sentence(page_url: str) -> None:
         assert answer.status_code == 400 and words in answer.json()["error"]
     huge = open_file(page_url, b"\0" * (11 * 2**20))
     assert huge.status_code == 413 and "10 MiB" in huge.json()["error"]
+
+
+def test_a_comparison_answers_as_the_engine_does(client: Client, engine: Engine) -> None:
+    comparison = Comparison.build("sheet", ["vae-fashion-28", "gan-fashion-28"], x="temperature", x_values="0.4, 1", y="")
+    answer = client.predict(comparison.to_query(), api_name="/compare")
+    board = comparison.run(engine)
+    assert answer["query"] == comparison.to_query() and answer["python"] == comparison.to_python()
+    vae, gan = answer["panes"]
+    assert vae["weights_sha256"] == board.answers[0].weights_sha256 and "no knob called" in gan["errors"]["0"]
+    with Image.open(io.BytesIO(board.answers[0].png())) as image:
+        assert np.array_equal(pixels(vae), np.asarray(image))
+
+
+@pytest.mark.parametrize("link", ["", "compare=why", "compare=seed&pane=card%3Dnobody-fashion-28"])
+def test_a_comparison_that_cannot_be_gets_a_sentence(client: Client, link: str) -> None:
+    with pytest.raises(AppError, match=r"There is no|names no"):
+        client.predict(link, api_name="/compare")

@@ -19,7 +19,7 @@ from playground.images import from_uint8, to_uint8
 from playground.latent import Latent, Noise
 from playground.request import Request
 from playground.tasks import Bench
-from playground.tasks.collapse import COUNTED, RULES, effective, short
+from playground.tasks.collapse import COUNTED, RULES, effective
 from playground.tasks.critic import spread
 from playground.tasks.layers import span_of, span_words
 from playground.tasks.noise import DRAWN
@@ -242,7 +242,7 @@ def test_the_effective_number_of_classes() -> None:
     assert effective(torch.tensor([5, 5, 5, 5])) == pytest.approx(4)
     assert effective(torch.tensor([9, 0, 0])) == pytest.approx(1)
     assert effective(torch.tensor([3, 1])) == pytest.approx(4 / 3**0.75)  # e^H of 3/4 and 1/4
-    assert short("A GAN whose generator outran its critic, on Fashion-MNIST, 28×28") == "A GAN whose generator outran its critic"
+    assert bundled_cards()["gan-collapsed-fashion-28"].short_title == "A GAN whose generator outran its critic"
 
 
 def test_the_rule_of_the_collapsed_card_is_that_of_its_recipe() -> None:

@@ -18,7 +18,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("families",),
     ("cards", "hub"),
     ("tasks", "request", "engine", "sampling"),
-    ("compare",),
+    ("compare", "quiz"),
     ("training",),
     ("ui",),
     ("__main__", "app"),

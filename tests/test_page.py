@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 from torch import Tensor
 
+from playground.compare import QUESTIONS, Comparison
 from playground.families import FAMILIES
 from playground.families.base import Step
 from playground.families.vae import VAE
@@ -33,13 +33,18 @@ def test_axe_finds_nothing(tab: Tab, task: str, theme: str) -> None:
         expect(tab.page.locator("#tab-vae .lp-intro .katex-display")).to_be_visible()
     if task == "inside":
         tab.page.wait_for_selector("#vae-inside-plot .js-plotly-plot")
-    found = Axe().run(tab.page).response["violations"]
-    words = [
-        f"{violation['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
-        for violation in found
-        for node in violation["nodes"]
-    ]
-    assert not words, "\n".join(words)
+    assert not tab.violations(), "\n".join(tab.violations())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_axe_finds_nothing_in_compare(tab: Tab, question: str, theme: str) -> None:
+    tab.panel = f"compare-{question}"
+    tab.page.goto(f"{tab.url}?{Comparison.build(question, [CARD, 'gan-fashion-28']).to_query()}&__theme={theme}")
+    tab.settled()
+    tab.page.locator(f"#compare-{question}-1 .label-wrap").click()
+    expect(tab.page.locator(f"#compare-{question}-1-card")).to_be_visible()
+    assert not tab.violations(), "\n".join(tab.violations())
 
 
 BAD_LINKS = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from playground.engine import Engine, Result
-from playground.errors import BadRequest, PlaygroundError
+from playground.errors import BadKnob, BadRequest, NotCapable, PlaygroundError
 from playground.families import Model
 from playground.knobs import Knobs, KnobSpec
 from playground.request import Request
@@ -54,6 +54,9 @@ class Question(Knobs, abc.ABC):
     rows: ClassVar[bool] = False
     """Whether panes are strips one below the other, with one scrubber for all."""
 
+    per_picture: ClassVar[bool] = True
+    """Whether time is told for a picture, and with it the passes of the network; else for the whole answer."""
+
     @abc.abstractmethod
     def grid(self, pane: Pane) -> Grid:
         """The cells of a pane. Raises nothing: a cell that cannot be asked holds the sentence that says why."""
@@ -68,9 +71,26 @@ class Question(Knobs, abc.ABC):
         """JSON values told of a pane whose cells are all made, beside what its own results tell."""
         return {}
 
+    def tells(self, facts: Mapping[str, Any], results: Sequence[Result]) -> str:
+        """The answer of a finished pane in a few words, from what `facts` gave and its results; "" where the pictures say it all."""
+        return ""
+
     def says_of(self, latents: Sequence[Sequence[int]]) -> str:
         """What must be known to compare models whose latents have those shapes by this question; "" when nothing."""
         return ""
+
+
+def dialled(pane: Pane, percent: str) -> dict[str, float]:
+    """The family's own knob, turned to that many percent of diversity. Raises `BadKnob` or `NotCapable`."""
+    if pane.family.dial is None:
+        raise NotCapable(f"{pane.family.title} has no knob between faithful and diverse.", "Choose another model.")
+    try:
+        share = float(percent) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise BadKnob(f"Diversity cannot be {percent!r}.", "Give a number from 0 to 100.")
+    return {pane.family.dial.knob: pane.family.dial.value(share)}
 
 
 QUESTIONS: dict[str, type[Question]] = {}

@@ -37,11 +37,12 @@ class Comparison:
 
         Raises `BadRequest` for another number of panes or an unknown question, `UnknownCard` or `BadKnob`.
         """
+        kind = find_question(question)
         if not 1 <= len(panes) <= MAX_PANES:
             raise BadRequest(f"A comparison cannot have {len(panes)} panes.", f"Take 1 to {MAX_PANES}.")
         known = cards if cards is not None else bundled_cards()
         asked = [(pane, {}) if isinstance(pane, str) else pane for pane in panes]
-        return cls(find_question(question).parse(knobs), tuple(_pane(find_card(known, card), given) for card, given in asked))
+        return cls(kind.parse(knobs), tuple(_pane(find_card(known, card), given) for card, given in asked))
 
     @classmethod
     def from_query(cls, text: str, *, cards: Mapping[str, Card] | None = None) -> Comparison:
@@ -50,10 +51,11 @@ class Comparison:
         name, panes = values.pop(NAME, None), values.pop(PANE, [])
         if name is None:
             raise BadLink("That link names no comparison.", "Copy the whole link, from the question mark on.")
-        read = [read_query(pane) for pane in panes]
-        if any("card" not in pane for pane in read):
-            raise BadLink("A pane of that link names no card.", "Copy the whole link, from the question mark on.")
-        return cls.build(name, [(pane.pop("card"), pane) for pane in read], cards=cards, **values)
+        return cls.build(name, _read(panes), cards=cards, **values)
+
+    def with_panes(self, links: Sequence[str], *, cards: Mapping[str, Card] | None = None) -> Comparison:
+        """The same question put to other panes, each a link as `to_query` writes it. Raises what `from_query` raises."""
+        return Comparison.build(self.question.name, _read(links), cards=cards, **self.question.to_plain())
 
     def to_query(self) -> str:
         """The query string that restores exactly this comparison: every knob, those at their default too."""
@@ -91,6 +93,13 @@ class Comparison:
         """The finished board. What cannot be made is told in its pane; nothing is raised."""
         *_, last = self.stream(engine)
         return last
+
+
+def _read(links: Sequence[str]) -> list[PaneLike]:
+    read = [read_query(str(link)) for link in links]
+    if any("card" not in pane for pane in read):
+        raise BadLink("A pane of that link names no card.", "Copy the whole link, from the question mark on.")
+    return [(pane.pop("card"), pane) for pane in read]
 
 
 def _pane(card: Card, knobs: Mapping[str, Any]) -> Pane:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from playground.compare.base import Grid, Pane, Question, register
+from playground.compare.base import Grid, Pane, Question, dialled, register
 from playground.engine import Engine, Result
 from playground.errors import NotCapable
 from playground.images import from_uint8
@@ -17,6 +17,8 @@ from playground.tasks.interpolate import Interpolate
 from playground.tasks.lens import Lens
 from playground.tasks.reconstruct import Reconstruct
 from playground.tasks.sample import Sample
+
+KIND_WORDS = {"exact": "exact", "bound": "bound", "score": "only a score"}
 
 
 def _one(pane: Pane, task: Task, params: Knobs | None = None) -> Grid:
@@ -31,7 +33,7 @@ class SameSeed(Question):
     title: ClassVar[str] = "Same seed"
     says: ClassVar[str] = "New pictures from the same seeds: how do the families differ when each draws what it likes?"
     task: ClassVar[type[Task]] = Sample
-    num_samples: int = Knob(16, label="Pictures", help="How many each pane draws.", ge=1, le=64, step=1)
+    num_samples: int = Knob(12, label="Pictures", help="How many each pane draws.", ge=1, le=64, step=1)
     seed: int = Seed()
 
     def grid(self, pane: Pane) -> Grid:
@@ -51,6 +53,7 @@ class RoundTrip(Question):
     title: ClassVar[str] = "Round trip"
     says: ClassVar[str] = "One picture into each latent and back. What is lost on the way? Orange is too bright, blue too dark."
     task: ClassVar[type[Task]] = Reconstruct
+    per_picture: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     num_samples: int = Knob(
         2, label="Draws", help="Draws from the posterior, where a family has one: all that it may have been.", ge=0, le=5, step=1
@@ -58,6 +61,10 @@ class RoundTrip(Question):
 
     def grid(self, pane: Pane) -> Grid:
         return _one(pane, Reconstruct(picture=self.picture, num_samples=self.num_samples))
+
+    def tells(self, facts: Mapping[str, Any], results: Sequence[Result]) -> str:
+        found = results[0].sheet.facts
+        return f"PSNR {found['psnr_db']:.1f} dB · SSIM {found['ssim']:.3f}"
 
 
 @register
@@ -99,6 +106,9 @@ class Gesture(Question):
             "detour": round(steps.sum().item() / max(straight, 1e-9), 2),
         }
 
+    def tells(self, facts: Mapping[str, Any], results: Sequence[Result]) -> str:
+        return f"longest step {facts['longest_step']:.1f}× the mean, {facts['detour']:.1f}× the straight way"
+
 
 @register
 class Dial(Question):
@@ -117,14 +127,14 @@ class Dial(Question):
         step=5,
         unit="%",
     )
-    num_samples: int = Knob(16, label="Pictures", help="How many each pane draws.", ge=1, le=64, step=1)
+    num_samples: int = Knob(12, label="Pictures", help="How many each pane draws.", ge=1, le=64, step=1)
     seed: int = Seed()
 
     def grid(self, pane: Pane) -> Grid:
-        dial = pane.family.dial
-        if dial is None:
-            return Grid((NotCapable(f"{pane.family.title} has no knob between faithful and diverse.", "Choose another model."),))
-        turned = pane.params.but(**{dial.knob: dial.value(self.position / 100)})
+        try:
+            turned = pane.params.but(**dialled(pane, f"{self.position:g}"))
+        except NotCapable as error:
+            return Grid((error,))
         return _one(pane, Sample(num_samples=self.num_samples, seed=self.seed), turned)
 
     def facts(self, engine: Engine, pane: Pane, results: Sequence[Result]) -> Mapping[str, Any]:
@@ -133,7 +143,11 @@ class Dial(Question):
         assert dial is not None
         stops = [row for row in engine.swept(pane.card).get(dial.knob, []) if row["value"] in dial.stops]
         measured = {name: [row[name] for row in stops] for name in ("value", "precision", "recall", "n")} if stops else {}
-        return {"knob": dial.knob, "now": dial.value(self.position / 100), "stops": measured}
+        label = next(spec.label for spec in pane.family.Params.specs() if spec.name == dial.knob)
+        return {"knob": dial.knob, "label": label, "now": dial.value(self.position / 100), "stops": measured}
+
+    def tells(self, facts: Mapping[str, Any], results: Sequence[Result]) -> str:
+        return f"{facts['label']} {facts['now']:g}"
 
 
 @register
@@ -147,7 +161,14 @@ class Score(Question):
         "among test pictures."
     )
     task: ClassVar[type[Task]] = Lens
+    per_picture: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
 
     def grid(self, pane: Pane) -> Grid:
         return _one(pane, Lens(picture=self.picture, judges="own"))
+
+    def tells(self, facts: Mapping[str, Any], results: Sequence[Result]) -> str:
+        found = results[0].sheet.facts
+        if not found["words"]:
+            return "It has nothing to say of a picture."
+        return f"{KIND_WORDS[found['kinds'][0]]}: {found['words'][0]}, above {found['rank'][0]:.0f} % of {found['ranked'][0]} test pictures"

@@ -31,6 +31,8 @@ class Answer:
     errors: Mapping[int, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the question tells of the pane once all its cells are made."""
+    tells: str = ""
+    """The answer in a few words."""
     model: Mapping[str, Any] = field(default_factory=dict)
     """What the model that ran says of itself: `latent` (its shape), `passes` (see `Model.passes`), `bytes` in memory."""
 
@@ -57,10 +59,15 @@ class Answer:
         return sum(shares) / len(shares)
 
     @property
+    def ms(self) -> float:
+        """Milliseconds that all of the pane took so far in this run."""
+        return sum(result.timing.run_ms for result in self.made)
+
+    @property
     def ms_per_picture(self) -> float | None:
         """Milliseconds that a picture took in this run; None when there is none."""
         pictures = sum(len(result.pictures) for result in self.made)
-        return sum(result.timing.run_ms for result in self.made) / pictures if pictures else None
+        return self.ms / pictures if pictures else None
 
     @property
     def weights_sha256(self) -> str:
@@ -182,5 +189,7 @@ def finished(engine: Engine, comparison: Comparison, answer: Answer) -> Answer:
     """The same with what the question and the model tell of it."""
     model, pane = engine.model(answer.pane.card), answer.pane
     about = {"latent": list(model.latent.shape), "passes": model.passes(pane.params), "bytes": model.bytes()}
-    facts = {} if answer.errors else comparison.question.facts(engine, pane, answer.made)
-    return replace(answer, facts=facts, model=about)
+    if answer.errors:
+        return replace(answer, model=about)
+    facts = comparison.question.facts(engine, pane, answer.made)
+    return replace(answer, facts=facts, tells=comparison.question.tells(facts, answer.made), model=about)

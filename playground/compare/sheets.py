@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from playground.compare.base import Cell, Grid, Pane, Question, register
+from playground.compare.base import Cell, Grid, Pane, Question, dialled, register
 from playground.errors import BadKnob, PlaygroundError
 from playground.knobs import Knob, Seed
 from playground.request import Request
 from playground.tasks import Task
 from playground.tasks.sample import Sample
 
-SEED = "seed"
+SEED, DIAL = "seed", "dial"
+"""Axes beside the knobs of a family: the noise, and how diverse in percent, turned by each family's own knob."""
 MAX_VALUES = 8
 
 
@@ -35,6 +36,8 @@ class Axis:
 
     def title(self, pane: Pane) -> str:
         """The knob's label in a pane's family."""
+        if self.knob == DIAL:
+            return "Diversity %"
         return next((spec.label for spec in pane.family.Params.specs() if spec.name == self.knob), self.knob.capitalize())
 
 
@@ -46,8 +49,8 @@ class AxesSheet(Question):
     title: ClassVar[str] = "Sheet"
     says: ClassVar[str] = "Any knob by any knob for every model, each cell from the same noise unless the seed is an axis."
     task: ClassVar[type[Task]] = Sample
-    x: str = Knob("temperature", label="Columns", help="Which knob changes from column to column.", widget="axis", max_length=40)
-    x_values: str = Knob("0.4, 0.7, 1, 1.3", label="Values of the columns", help="Divided by commas, up to eight.", max_length=200)
+    x: str = Knob(DIAL, label="Columns", help="Which knob changes from column to column.", widget="axis", max_length=40)
+    x_values: str = Knob("0, 33, 67, 100", label="Values of the columns", help="Divided by commas, up to eight.", max_length=200)
     y: str = Knob(SEED, label="Rows", help="Which knob changes from row to row.", widget="axis", max_length=40)
     y_values: str = Knob("0, 1, 2, 3", label="Values of the rows", help="Divided by commas, up to eight.", max_length=200)
     seed: int = Seed("Which noise all cells are made of, unless it is an axis.")
@@ -66,9 +69,12 @@ class AxesSheet(Question):
     def _cell(self, pane: Pane, turned: dict[str, str]) -> Cell:
         known = {spec.name for spec in pane.family.Params.specs()}
         try:
-            for knob in turned.keys() - known - {SEED, ""}:
+            for knob in turned.keys() - known - {SEED, DIAL, ""}:
                 raise BadKnob(f"{pane.family.title} has no knob called {knob!r}.", f"It has: {', '.join(sorted(known))}.")
             task = Sample.parse({"num_samples": 1, "seed": turned.get(SEED, self.seed)})
-            return Request(pane.card, pane.params.but(**{knob: value for knob, value in turned.items() if knob in known}), task)
+            params: dict[str, str | float] = {knob: value for knob, value in turned.items() if knob in known}
+            if DIAL in turned:
+                params |= dialled(pane, turned[DIAL])
+            return Request(pane.card, pane.params.but(**params), task)
         except PlaygroundError as error:
             return error

@@ -79,7 +79,7 @@ class Collapse(Task):
     def _sheet(
         self, bench: Bench, cards: Mapping[str, Card], seeds: Sequence[int], pictures: np.ndarray, rows: list[dict[str, Any]]
     ) -> Sheet:
-        titles = [short(card.title) for card in cards.values()]
+        titles = [card.short_title for card in cards.values()]
         labels = []
         for title, card, row in zip(titles, cards.values(), rows, strict=True):
             labels += [described(card, row, bench.measured(card.id)), *(f"{title}, seed {seed}" for seed in seeds[1:])]
@@ -148,12 +148,7 @@ def described(card: Card, row: Mapping[str, Any], measured: Mapping[str, Any]) -
     wanted = (("classifier_fd", "FD {:.1f}"), ("recall", "recall {:.2f}"), ("coverage", "coverage {:.2f}"))
     found = [words.format(measured[name]["value"]) for name, words in wanted if name in measured] or ["not yet evaluated"]
     counted = f"{row['kinds']:.1f} classes, variety {100 * row['variety']:.0f} %"
-    return f"{short(card.title)}{': ' if rule else ''}{rule}\n{counted}, {', '.join(found)}, critic's slope {row['slope']:.2g}"
-
-
-def short(title: str) -> str:
-    """A card's title without its data set."""
-    return title.partition(" on ")[0].rstrip(",")
+    return f"{card.short_title}{': ' if rule else ''}{rule}\n{counted}, {', '.join(found)}, critic's slope {row['slope']:.2g}"
 
 
 def told(titles: Sequence[str], rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> str:

@@ -20,7 +20,8 @@ from playground.engine import Engine, why
 from playground.errors import PlaygroundError
 from playground.families import FAMILIES
 from playground.metrics import warm_up
-from playground.ui.api import add_endpoints
+from playground.ui.api import add_comparing, add_endpoints
+from playground.ui.comparing import compare_tab
 from playground.ui.panels import PRIVATE
 from playground.ui.routes import Routes
 from playground.ui.tabs import Place, family_tab, restorer
@@ -55,8 +56,13 @@ def build(engine: Engine) -> gr.Blocks:
                         add_endpoints(engine, family, of_family)
                     except PlaygroundError as error:
                         gr.Markdown(f"**{family.title} is not available.** {why(error)}", elem_classes="lp-notice")
+            there = {place.family.family for place in places}
+            if shown := [card for card in cards if card.family in there]:
+                with gr.Tab("⊞ Compare", id="compare", elem_id="tab-compare"):
+                    questions = compare_tab(engine, shown)
+                    add_comparing(engine)
         if places:
-            restore, outputs = restorer(engine, places, tabs, notice)
+            restore, outputs = restorer(engine, places, tabs, questions, notice)
             page.load(restore, None, outputs, concurrency_limit=None, **PRIVATE)
     page.queue(max_size=64, default_concurrency_limit=4)
     return page

@@ -9,12 +9,14 @@ from typing import Any
 import gradio as gr
 
 from playground.cards import Card
+from playground.compare import Comparison
 from playground.engine import Engine, why
 from playground.families import Model
 from playground.knobs import KnobSpec
 from playground.request import Request
 from playground.tasks import TASKS, Task
 from playground.ui.answers import kept
+from playground.ui.boards import board_value
 from playground.ui.panels import default_of
 
 _TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "choice": str, "text": str, "texts": list[str]}
@@ -31,6 +33,25 @@ def add_endpoints(engine: Engine, family: type[Model], cards: list[Card]) -> Non
                 api_name=f"{family.family}_{task.name}",
                 concurrency_limit=4,
             )
+
+
+def add_comparing(engine: Engine) -> None:
+    """The endpoint `/compare`: a whole comparison by its link."""
+
+    def compare(link: str) -> dict[str, Any]:
+        """One question put to several models at once.
+
+        Parameters:
+            link: The comparison as the page's link has it: `compare=seed&num_samples=4&pane=card%3Dvae-fashion-28&pane=…`.
+        Returns:
+            `panes` (each with `card`, `png`, `cells`, `errors`, `measured`, `weights_sha256`), `query` (the link), `python`, `says`.
+        """
+        try:
+            return board_value(engine, Comparison.from_query(link, cards=engine.cards).run(engine))
+        except Exception as error:
+            raise gr.Error(why(error), print_exception=False) from error
+
+    gr.api(compare, api_name="compare", concurrency_limit=2)
 
 
 def _endpoint(engine: Engine, name: str, task: type[Task], specs: list[KnobSpec], card: Card) -> Callable[..., dict[str, Any]]:

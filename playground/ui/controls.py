@@ -24,6 +24,8 @@ class Choices:
     shelf: Mapping[str, Any] = field(default_factory=dict)
     numbers: Sequence[KnobSpec] = ()
     """The family's knobs that are numbers; the first goes without saying."""
+    axes: Mapping[str, str] = field(default_factory=dict)
+    """What an axis of a sheet may be, with its label."""
 
 
 def widget(
@@ -50,6 +52,9 @@ def widget(
     if spec.widget == "knob":
         offered = [(knob.label, "" if index == 0 else knob.name) for index, knob in enumerate(choices.numbers)]
         return gr.Dropdown(offered, **common), reset
+    if spec.widget == "axis":
+        axes = [("none", ""), *((words, axis) for axis, words in choices.axes.items())]
+        return gr.Dropdown(axes, allow_custom_value=True, **common), reset
     if spec.widget == "class":
         offered = [("any", "any"), ("none", "none"), *((name, str(index)) for index, name in enumerate(choices.classes))]
         return gr.Dropdown(offered, **common), reset

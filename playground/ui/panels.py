@@ -77,7 +77,7 @@ def build_panel(engine: Engine, panel: Panel, cards: Sequence[Card], request: Re
     panel.specs = {spec.name: spec for spec in panel.task.specs_for(first)}
     used = [spec for spec in panel.family.Params.specs() if spec.stage is None or spec.stage in panel.task.stages]
     panel.specs |= {spec.name: spec for spec in used if spec.name not in panel.task.without}
-    choices = Choices(panel.id, entry.id, model.image_size, model.directions(), model.classes, _shelf(engine, entry), turnable(model))
+    choices = Choices(panel.id, entry.id, model.image_size, model.directions(), model.classes, shelf_of(engine, entry), turnable(model))
     with gr.Row(equal_height=False):
         with gr.Column(scale=19, min_width=320, elem_classes="lp-result"):
             place = _result(panel, entry, model)
@@ -225,7 +225,8 @@ def default_of(spec: KnobSpec, card: Card) -> Any:
     return card.defaults.get(spec.name, spec.default)
 
 
-def _shelf(engine: Engine, card: Card) -> dict[str, Any]:
+def shelf_of(engine: Engine, card: Card) -> dict[str, Any]:
+    """What a picker shows of a card's test pictures: which stand in the gallery, in how many columns, and their classes."""
     shelf = engine.shelf(card.dataset)
     indices = shelf.gallery()
     names = {str(index): shelf.classes[shelf.labels[index]] for index in range(len(shelf.labels))}

@@ -15,6 +15,7 @@ from starlette.requests import Request as HTTPRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from playground.compare import Comparison
 from playground.engine import TEXT_KEY, Engine, why
 from playground.errors import BadKnob, BadRequest, PlaygroundError
 from playground.families.capabilities import HasMap
@@ -22,6 +23,8 @@ from playground.images import animate, encode, fit, open_image, pack, png_text, 
 from playground.latent import Latent
 from playground.request import Request, read_query
 from playground.ui.answers import about, frame
+from playground.ui.board_routes import board_routes
+from playground.ui.quizzing import QuizRoutes
 
 FOREVER = {"Cache-Control": "public, max-age=86400"}
 BRIEF = {"Cache-Control": "private, max-age=300"}
@@ -66,6 +69,8 @@ class Routes:
             "gallery.png": self.gallery,
             "shelf.png": self.shelf,
             "map.json": self.map,
+            **board_routes(self.engine),
+            **QuizRoutes(self.engine).answers(),
         }
         routes = [Route(f"/playground/{name}", self._answering(answer)) for name, answer in answers.items()]
         routes.append(Route("/playground/open", self.open, methods=["POST"]))
@@ -158,6 +163,8 @@ class Routes:
     def _opened(self, data: bytes, http: HTTPRequest) -> dict[str, Any]:
         text = png_text(data).get(TEXT_KEY)
         if text is not None and http.query_params.get("as") != "picture":
+            if text.startswith("compare="):
+                return {"query": Comparison.from_query(text, cards=self.engine.cards).to_query()}
             return {"query": Request.from_query(text, cards=self.engine.cards).to_query()}
         model = self.engine.model(http.query_params.get("card", ""))
         return {"latent": f"png:{pack(fit(open_image(data), model.image_size, model.channels))}"}

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from playground.cards import Card
+from playground.compare import Comparison
 from playground.engine import Engine, why
 from playground.errors import PlaygroundError
 from playground.families import Model
@@ -43,7 +44,7 @@ class Place:
 
 # Tells the server what a selected tab is to begin with: the link that the page came with, until it is opened, else the tab's model.
 _SELECTED = """(card) => {{
-    const linked = /[?&](card|task)=/.test(location.search) && !document.querySelector(".lp-sheet");
+    const linked = /[?&](card|task|compare)=/.test(location.search) && !document.querySelector(".lp-sheet");
     window.playground?.shown("{panel}");
     return [card, linked ? location.search : "", null]; }}"""
 
@@ -107,17 +108,26 @@ def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbo
 
 
 def restorer(
-    engine: Engine, places: Sequence[Place], tabs: gr.Tabs, notice: gr.Markdown
+    engine: Engine, places: Sequence[Place], tabs: gr.Tabs, questions: gr.Tabs, notice: gr.Markdown
 ) -> tuple[Callable[[gr.Request], dict[Any, Any]], list[gr.components.Component]]:
     """The function for `page.load`, which opens what a link asks for, and its outputs: notice, tabs, models and the first place."""
     first = places[0]
-    outputs: list[Any] = [notice, tabs, *dict.fromkeys(part for place in places for part in (place.tasks, place.card)), first.opening]
+    outputs: list[Any] = [
+        notice,
+        tabs,
+        questions,
+        *dict.fromkeys(part for place in places for part in (place.tasks, place.card)),
+        first.opening,
+    ]
 
     def restore(http: gr.Request) -> dict[Any, Any]:
         query = str(http.query_params or "")
-        if "card=" not in query and "task=" not in query:
-            return {notice: gr.skip()}
         try:
+            if "compare" in http.query_params:
+                name = Comparison.from_query(query, cards=engine.cards).question.name
+                return {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=f"compare-{name}")}
+            if "card" not in http.query_params and "task" not in http.query_params:
+                return {notice: gr.skip()}
             request = Request.from_query(query, cards=engine.cards)
             engine.check(request)
         except PlaygroundError as error:

@@ -14,8 +14,8 @@ import gradio as gr
 from playground.families import FAMILIES
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("playground.css", "introduction.css")
-SCRIPTS = ("playground.js", "picker.js", "mask.js", "map.js")
+STYLES = ("playground.css", "introduction.css", "compare.css", "quiz.css")
+SCRIPTS = ("playground.js", "picker.js", "mask.js", "map.js", "compare.js", "quiz.js")
 
 _SHEET = """
 <figure class="lp-sheet" data-view="{view}">
@@ -58,7 +58,7 @@ def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names
     `names` are the knobs in the order that live requests and events give them.
     """
     saves = [name for name in _SAVES if view == "film" or name not in _ANIMATIONS]
-    buttons = "".join(f'<button type="button" class="lp-button" data-save="{name}">{_SAVES[name]}</button>' for name in saves)
+    buttons = "".join(_button("data-save", name, _SAVES[name]) for name in saves)
     return gr.HTML(
         {},
         html_template=_SHEET.format(view=view, title=title, buttons=buttons),
@@ -71,6 +71,65 @@ def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names
         names=list(names),
         card=card,
     )
+
+
+_BOARD = """
+<figure class="lp-board" data-rows="{rows}">
+  <div class="lp-tools" role="toolbar" aria-label="Ways to look">
+    <span role="group" aria-label="Panes">{looks}</span>
+    <span class="lp-duo-choice" hidden><label>A <select class="lp-a" aria-label="Pane A"></select></label>
+      <label>B <select class="lp-b" aria-label="Pane B"></select></label></span>
+    <span role="group" aria-label="Zoom"><button type="button" class="lp-button" data-zoom="out" aria-label="Zoom out">−</button>
+      <button type="button" class="lp-button" data-zoom="in" aria-label="Zoom in">+</button>
+      <button type="button" class="lp-button" data-zoom="fit">Fit</button></span>
+    <button type="button" class="lp-button" data-smooth aria-pressed="false">Smooth</button>
+  </div>
+  <div class="lp-stage lp-panes" tabindex="0" role="group"
+    aria-label="{title}: arrow keys choose a picture in every pane, 1 to 6 a pane, space flips, + and − zoom"></div>
+  <div class="lp-bar"><i></i></div>
+  <div class="lp-scrubber"><button type="button" class="lp-button lp-play">▶ Play</button>
+    <input type="range" class="lp-scrub" min="0" max="1" value="0" step="1" aria-label="Frame of all rows"></div>
+  <p class="lp-answer"></p>
+  <figcaption class="lp-caption">…</figcaption>
+  <div class="lp-actions">{buttons}</div>
+  <details class="lp-measured" open><summary>Measured: in this run, then of each card</summary>
+    <div class="lp-table" tabindex="0"></div></details>
+  <details class="lp-code"><summary>Python that makes this</summary><pre class="lp-python" tabindex="0"></pre></details>
+</figure>
+"""
+_LOOKS = {"side": "Side by side", "wipe": "Wipe", "flip": "Flip", "difference": "Difference"}
+_TAKES = {
+    "zip": "Zip",
+    "sheet": "PNG",
+    "cell": "This picture",
+    "webp": "WebP",
+    "mp4": "MP4",
+    "link": "Copy link",
+    "python": "Copy as Python",
+}
+
+
+def board_view(*, panel: str, card: str, title: str, rows: bool) -> gr.HTML:
+    """Panes side by side on one stage; fires `settle` when its knobs have come to rest, and `stir` when they move on before.
+
+    With `rows` each pane is a strip, and one scrubber moves all of them.
+    """
+    looks = "".join(_button("data-look", name, words) for name, words in _LOOKS.items() if not rows or name == "side")
+    takes = "".join(_button("data-take", name, words) for name, words in _TAKES.items() if rows or name not in _ANIMATIONS)
+    return gr.HTML(
+        {},
+        html_template=_BOARD.format(rows=str(rows).lower(), looks=looks, title=title, buttons=takes),
+        js_on_load=_script("mountBoard(element, props, () => trigger('settle'), () => trigger('stir'), watch)", "settle", "stir"),
+        elem_id=f"{panel}-board",
+        panel=panel,
+        title=title,
+        rows=rows,
+        card=card,
+    )
+
+
+def _button(attribute: str, value: str, words: str) -> str:
+    return f'<button type="button" class="lp-button" {attribute}="{value}">{words}</button>'
 
 
 _PICKER = """

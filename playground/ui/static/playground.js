@@ -27,6 +27,7 @@
     say.timer = setTimeout(() => box.classList.remove("lp-on"), 4000);
   };
   playground.say = say;
+  const address = (query) => history.replaceState(null, "", `?${[query, ...OWN].join("&")}`); // the page's link is what is looked at
 
   const GAP = 2; // pixels of the page between pictures
   const TITLES = "12px system-ui, sans-serif";
@@ -133,7 +134,7 @@
 
     get visible() { return this.element.offsetParent !== null; }
     get card() { return this.values?.[0] ?? this.props.card; } // which model the tab has chosen
-    address() { if (this.kept) history.replaceState(null, "", `?${[this.kept.query, ...OWN].join("&")}`); }
+    address() { if (this.kept) address(this.kept.query); }
     complain(text) { this.caption.textContent = text; this.caption.classList.add("lp-error"); }
 
     // -- drawing ----------------------------------------------------------------------------------------------------
@@ -360,5 +361,5 @@
     input.addEventListener("change", () => { if (input.files[0]) playground.open(input.files[0]); input.value = ""; });
   };
   playground.sourceUrl = (card, latent) => `${SOURCE}?${new URLSearchParams({ card, latent })}`;
-  playground.helpers = { $, say, clamp, copy };
+  playground.helpers = { $, say, calm, clamp, copy, fetched, address };
 })();
