@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("card", nargs="?", help="which card; or --all")
     evaluate.add_argument("--all", action="store_true", help="every trained card")
     evaluate.add_argument("--sweep", metavar="KNOB=VALUE,…", help="quality and cost for each value of a knob, into sweeps.json")
+    evaluate.add_argument("--times", action="store_true", help="only measure again how long a picture takes, here and now")
     evaluate.add_argument("--num-samples", type=int, default=10_000, help="pictures to generate and to test on")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
@@ -146,7 +147,14 @@ def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
 
         Sweep.read(run, options.sweep).run(_named(options))
         return
-    run.run(run.trained() if options.all else [_named(options)])
+    chosen = run.trained() if options.all else [_named(options)]
+    if options.times:
+        from playground.training.times import Times
+
+        for line in Times(run).run(chosen):
+            print(line, flush=True)
+        return
+    run.run(chosen)
 
 
 if __name__ == "__main__":
