@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from playground.compare import QUESTIONS, Comparison
 from playground.families import FAMILIES
 from playground.images import png_text
-from tests.browsing import FIRST, PHONE, Tab, browse
+from tests.browsing import DESK, FIRST, PHONE, Tab, browse
 from tests.conftest import Site
 
 pytestmark = pytest.mark.browser
@@ -252,3 +252,16 @@ def test_on_a_phone_the_board_stands_above_its_knobs(chromium: Browser, site: Si
         assert board is not None and knobs is not None and board["y"] + board["height"] <= knobs["y"]
         tab.page.locator(f"#compare-{question}-stop").scroll_into_view_if_needed()
         expect(tab.find(".lp-panes")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(("viewport", "shown"), [(DESK, ""), (PHONE, "-narrow")], ids=["desk", "phone"])
+def test_what_was_measured_is_drawn_when_it_is_looked_at(chromium: Browser, site: Site, viewport: dict[str, int], shown: str) -> None:
+    with browse(chromium, site.url, viewport=viewport) as tab:
+        compare(tab, "seed", ["vae-fashion-28"])
+        assert not tab.page.locator("#compare-frontier .js-plotly-plot").count()
+        tab.page.locator("#tab-compare-measured-button").click()
+        for name in ("frontier", "strengths"):
+            expect(tab.page.locator(f"#compare-{name}{shown} .js-plotly-plot")).to_be_visible()
+            expect(tab.page.locator(f"#compare-{name}{'' if shown else '-narrow'}")).to_be_hidden()
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        tab.shot(f"compare-measured{shown}")

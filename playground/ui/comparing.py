@@ -21,6 +21,7 @@ from playground.knobs import MAX_SEED, KnobSpec
 from playground.ui.boards import board_value
 from playground.ui.controls import Choices, to_knob, widget
 from playground.ui.figures.comparing import BOARD_FIGURES
+from playground.ui.measured_tab import measured_tab
 from playground.ui.panels import PREVIEWS_PER_SECOND, PRIVATE, default_of, shelf_of
 from playground.ui.views import board_view
 
@@ -48,6 +49,8 @@ def compare_tab(engine: Engine, cards: Sequence[Card]) -> gr.Tabs:
             name = f"compare-{question.name}"
             with gr.Tab(question.title, id=name, elem_id=f"tab-{name}") as tab:
                 _open_when_wanted(engine, Booth(question, gr.State("")), tab, cards, told)
+        with gr.Tab("Measured", id="compare-measured", elem_id="tab-compare-measured") as tab:
+            measured_tab(engine, tab)
     return tabs
 
 

@@ -213,7 +213,7 @@ def trip_figure(board: Board) -> go.Figure | None:
         return None
     values = [each.sheet_facts["psnr_db"] for each in series]
     words = [
-        f"{each.sheet_facts['psnr_db']:.1f} dB, SSIM {each.sheet_facts['ssim']:.3f}, {duration(each.answer.ms_per_picture or 0.0)}"
+        f"{each.sheet_facts['psnr_db']:.1f} dB, SSIM {each.sheet_facts['ssim']:.3f}, {duration(each.answer.ms)}"
         for each in series
     ]
     hover = [f"<b>{each.name}</b><br>PSNR {told} a picture" for each, told in zip(series, words, strict=True)]

@@ -175,6 +175,7 @@
     wait(words) { $(this.element, ".lp-quiz-wait p").textContent = words; }
 
     tell(verdict, words) {
+      $(this.element, ".lp-quiz-end").classList.toggle("lp-said", verdict !== ""); // then the hint makes room
       $(this.element, ".lp-quiz-verdict").textContent = verdict;
       $(this.element, ".lp-quiz-tell").textContent = words;
     }
