@@ -193,6 +193,7 @@ def test_keys_that_are_typed_elsewhere_are_no_answers(player: Player) -> None:
     notes.click()
     player.page.keyboard.type("123")
     player.page.get_by_role("tab", name="First").click()
+    expect(player.page.get_by_text("Nothing here.")).to_be_visible()
     player.page.keyboard.press("1")
     player.page.wait_for_timeout(200)
     assert player.page.evaluate("playground.quiz.state") == "asking"

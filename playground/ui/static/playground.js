@@ -31,6 +31,7 @@
 
   const GAP = 2; // pixels of the page between pictures
   const TITLES = "12px system-ui, sans-serif";
+  const LEGIBLE = 40; // pixels of the page that a picture must be wide for its name to be read
   const LINE = 17, BELOW = 5; // and for each line of the name below one, where they have names
   const whole = (across, down, width, height, size, name = 0) => { // the factor that pictures are enlarged by, in device pixels
     const room = Math.min((width - GAP * (across - 1)) / across, (height - GAP * (down - 1)) / down - name);
@@ -170,7 +171,12 @@
       if (!this.bitmap) return;
       const { size, count } = this.about, stage = $(this.element, ".lp-stage");
       const cells = this.isGrid ? [...Array(count).keys()] : this.frame;
+      this.unnamed = false;
       this.across = this.columns(stage.clientWidth, stage.clientHeight);
+      if (this.name && this.isGrid && this.about.group === 1 && this.side(count, stage) < LEGIBLE) { // a name that cannot be read only takes room
+        this.unnamed = true;
+        this.across = this.columns(stage.clientWidth, stage.clientHeight);
+      }
       const down = Math.ceil(cells.length / this.across);
       this.cell = this.paint(this.canvas, cells, this.across, down, stage.clientWidth, stage.clientHeight, size);
       if (!this.isGrid) {
@@ -178,6 +184,10 @@
         const factor = Math.max(1, Math.min(3 - (rows > 1) - (rows > 3), Math.floor($(this.element, ".lp-strip").clientWidth / (places * (size + 2)))));
         this.stripCellWidth = this.paint(this.strip, [...Array(count).keys()], places, rows, places * (size * factor + 2), rows * (size * factor + 2), size);
       }
+    }
+
+    side(count, stage) { // of a picture, in pixels of the page
+      return this.about.size * whole(this.across, Math.ceil(count / this.across), stage.clientWidth, stage.clientHeight, this.about.size, this.name) / (devicePixelRatio || 1);
     }
 
     paint(canvas, cells, across, down, width, height, size) {
@@ -220,7 +230,7 @@
       sides.forEach((side, row) => context.fillText(side, left - 10 * ratio, top + row * down + cell / 2 + 4 * ratio));
     }
 
-    get name() { return this.about.named ? BELOW + LINE * Math.max(...this.about.labels.map((label) => label.split("\n").length)) : 0; }
+    get name() { return this.about.named && !this.unnamed ? BELOW + LINE * Math.max(...this.about.labels.map((label) => label.split("\n").length)) : 0; }
     write(context, index, left, below, cell, width, ratio) { // a name below its picture, or a title below its row, cut to fit
       const { labels, group, columns } = this.about, titled = this.isGrid && group > 1; // rows of a kind: one title each
       if (titled && index % columns) return;
@@ -239,7 +249,7 @@
     describe() {
       const { count, facts, ms, named, says } = this.about, labels = this.about.labels.map((label) => label.replaceAll("\n", " · "));
       const label = labels[this.selected] || "";
-      const words = this.isGrid && !this.touched ? (named ? [] : [`${count} picture${count > 1 ? "s" : ""}`]) : [`${label}`];
+      const words = this.isGrid && !this.touched ? (named ? (this.unnamed ? ["tap a picture for its name"] : []) : [`${count} picture${count > 1 ? "s" : ""}`]) : [`${label}`];
       $(this.element, ".lp-answer").textContent = says;
       this.caption.classList.remove("lp-error");
       this.caption.textContent = [...words, ...facts, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`].join("  ·  ");

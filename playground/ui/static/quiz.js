@@ -79,7 +79,7 @@
 
     key(event) {
       const { target, key } = event, choice = this.choices[+key - 1];
-      if (!this.seen || !this.element.isConnected || event.repeat || event.ctrlKey || event.altKey || event.metaKey || target.closest?.(TYPING)) return;
+      if (!this.seen || this.section.offsetParent === null || event.repeat || event.ctrlKey || event.altKey || event.metaKey || target.closest?.(TYPING)) return;
       const onward = key.toLowerCase() === "n" || (["Enter", "ArrowRight"].includes(key) && !target.closest?.(PRESSED));
       if (choice && this.state === "asking") this.guess(choice.name);
       else if (onward && this.state === "told") this.next();
