@@ -127,11 +127,14 @@ class Board:
     comparison: Comparison
     answers: tuple[Answer, ...]
     says: str = ""
+    is_whole: bool = False
+    """Whether nothing more will come."""
 
     @property
     def progress(self) -> float:
-        """0 to 1, all panes alike."""
-        return sum(answer.progress for answer in self.answers) / len(self.answers)
+        """0 to 1, all panes alike; 1 only when it is whole."""
+        share = sum(answer.progress for answer in self.answers) / len(self.answers)
+        return 1.0 if self.is_whole else min(share, 0.99)
 
     def save(self, path: str | Path) -> None:
         """Writes everything into one zip: see `parcel.contents`."""
@@ -153,7 +156,7 @@ def run(engine: Engine, comparison: Comparison) -> Iterator[Board]:
             answers[place] = finished(engine, comparison, answers[place])
             yield Board(comparison, tuple(answers))
     latents = [answer.model["latent"] for answer in answers if answer.model]
-    yield Board(comparison, tuple(answers), question.says_of(latents))
+    yield Board(comparison, tuple(answers), question.says_of(latents), is_whole=True)
 
 
 def order(engine: Engine, panes: Sequence[Pane]) -> list[int]:
