@@ -18,8 +18,6 @@ from playground.tasks.lens import Lens
 from playground.tasks.reconstruct import Reconstruct
 from playground.tasks.sample import Sample
 
-KIND_WORDS = {"exact": "exact", "bound": "bound", "score": "only a score"}
-
 
 def _one(pane: Pane, task: Task, params: Knobs | None = None) -> Grid:
     return Grid((Request(pane.card, params or pane.params, task),))
@@ -171,4 +169,4 @@ class Score(Question):
         found = results[0].sheet.facts
         if not found["words"]:
             return "It has nothing to say of a picture."
-        return f"{KIND_WORDS[found['kinds'][0]]}: {found['words'][0]}, above {found['rank'][0]:.0f} % of {found['ranked'][0]} test pictures"
+        return f"{found['kinds'][0]}: {found['words'][0]} · above {found['rank'][0]:.0f} %"

@@ -374,7 +374,7 @@
       $(this.element, ".lp-answer").textContent = this.value.says;
       const done = this.panes.filter((pane) => pane.progress >= 1).length, pane = this.panes[this.pane], label = pane?.labels?.[this.selected] ?? "";
       const where = this.touched || this.rows ? `${pane.title}: ${pane.errors[this.selected] ?? label}` : "";
-      $(this.element, ".lp-caption").textContent = [done < this.panes.length ? `${done} of ${this.panes.length} panes are done` : `${done} pane${done > 1 ? "s" : ""}`, where].filter(Boolean).join("  ·  ");
+      $(this.element, ".lp-caption").textContent = [this.value.progress < 1 ? `${done} of ${this.panes.length} panes are done` : "", where].filter(Boolean).join("  ·  ");
       this.scrub.setAttribute("aria-valuetext", label);
     }
 
