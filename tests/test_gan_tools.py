@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from playground.cards import bundled_cards
 from playground.engine import Result, _Seat, _Visit
 from playground.errors import BadKnob, BadLatent, BadRequest, NotCapable
 from playground.families.capabilities import HasCritic, HasLayers, HasNoiseInputs

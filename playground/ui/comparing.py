@@ -18,11 +18,13 @@ from playground.engine import Engine, why
 from playground.errors import PlaygroundError
 from playground.families import FAMILIES
 from playground.knobs import MAX_SEED, KnobSpec
+from playground.quiz import choices
 from playground.ui.boards import board_value
 from playground.ui.controls import Choices, to_knob, widget
 from playground.ui.figures.comparing import BOARD_FIGURES
 from playground.ui.measured_tab import measured_tab
 from playground.ui.panels import PREVIEWS_PER_SECOND, PRIVATE, default_of, shelf_of
+from playground.ui.quizzing import quiz_view
 from playground.ui.views import board_view
 
 _AT = "_of_pane_"
@@ -51,6 +53,8 @@ def compare_tab(engine: Engine, cards: Sequence[Card]) -> gr.Tabs:
                 _open_when_wanted(engine, Booth(question, gr.State("")), tab, cards, told)
         with gr.Tab("Measured", id="compare-measured", elem_id="tab-compare-measured") as tab:
             measured_tab(engine, tab)
+        with gr.Tab("Quiz", id="compare-quiz", elem_id="tab-compare-quiz"):
+            quiz_view(choices(engine))
     return tabs
 
 
