@@ -212,10 +212,7 @@ def trip_figure(board: Board) -> go.Figure | None:
     if not series:
         return None
     values = [each.sheet_facts["psnr_db"] for each in series]
-    words = [
-        f"{each.sheet_facts['psnr_db']:.1f} dB, SSIM {each.sheet_facts['ssim']:.3f}, {duration(each.answer.ms)}"
-        for each in series
-    ]
+    words = [f"{each.sheet_facts['psnr_db']:.1f} dB, SSIM {each.sheet_facts['ssim']:.3f}, {duration(each.answer.ms)}" for each in series]
     hover = [f"<b>{each.name}</b><br>PSNR {told} a picture" for each, told in zip(series, words, strict=True)]
     plot, beyond = _bars(series, values, words, hover), max(values) > MOST_DB
     cut = small(f"cut at {MOST_DB:.0f} dB: rounding to 256 grey levels leaves 59") if beyond else ""
