@@ -194,7 +194,8 @@
       const named = canvas === this.canvas ? this.name : 0, ratio = devicePixelRatio || 1;
       const [left, top] = canvas === this.canvas ? (this.margins = this.titles(canvas)) : [0, 0];
       const cell = size * whole(across, down, width - left, height - top, size, named), space = cells.length > 1 ? Math.round(GAP * ratio) : 0, pitch = cell + space + Math.round(named * ratio);
-      canvas.width = across * cell + space * (across - 1) + left * ratio;
+      const own = across * cell + space * (across - 1) + left * ratio;
+      canvas.width = named && this.isTitled ? clamp(this.longest(canvas) * ratio, own, Math.max(own, (width - 24) * ratio)) : own;
       canvas.height = down * pitch - space + top * ratio;
       canvas.style.width = `${canvas.width / ratio}px`;
       canvas.style.height = `${canvas.height / ratio}px`;
@@ -231,8 +232,14 @@
     }
 
     get name() { return this.about.named && !this.unnamed ? BELOW + LINE * Math.max(...this.about.labels.map((label) => label.split("\n").length)) : 0; }
+    get isTitled() { return this.isGrid && this.about.group > 1; } // rows of a kind: one name each
+    longest(canvas) { // line of a name, in pixels of the page
+      const context = canvas.getContext("2d"), lines = this.about.labels.filter((_, index) => index % this.about.columns === 0).flatMap((label) => label.split("\n"));
+      context.font = TITLES;
+      return Math.ceil(Math.max(...lines.map((line) => context.measureText(line).width)));
+    }
     write(context, index, left, below, cell, width, ratio) { // a name below its picture, or a title below its row, cut to fit
-      const { labels, group, columns } = this.about, titled = this.isGrid && group > 1; // rows of a kind: one title each
+      const { labels, columns } = this.about, titled = this.isTitled;
       if (titled && index % columns) return;
       const room = titled ? width : cell - 4 * ratio;
       context.textAlign = titled ? "left" : "center";
