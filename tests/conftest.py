@@ -14,13 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from huggingface_hub import close_session, constants
 
+from playground import hub
 from playground.engine import Engine
 from playground.settings import PROJECT, Settings
+from tests.hub_server import HubServer, point_client_at
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -102,3 +106,28 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[HubServer]:
+    """A Hub on this machine; `remote` empties it for each test."""
+    with HubServer() as running:
+        yield running
+
+
+@pytest.fixture
+def remote(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """An empty Hub, and a client that knows no other one, has an empty cache and no token, and waits for nothing."""
+    server.reset()
+    point_client_at(server.url, monkeypatch)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    # The client sleeps for a second before it takes up a broken transfer again.
+    monkeypatch.setattr("huggingface_hub.file_download.time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(hub, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(hub, "_verified", {})
+    yield server
+    close_session()

@@ -23,7 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from types import TracebackType
 
+import pytest
 import uvicorn
+from huggingface_hub import constants
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -242,3 +244,9 @@ async def _pieces(body: bytes) -> AsyncIterator[bytes]:
     """The body in pieces. Where it is shorter than its Content-Length, uvicorn breaks the connection: a cut transfer."""
     for start in range(0, len(body), 1 << 16):
         yield body[start : start + (1 << 16)]
+
+
+def point_client_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HF_ENDPOINT does when the client is imported, which by now it is."""
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")

@@ -9,6 +9,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from playground.families import FAMILIES
 from playground.images import open_image, png_text
 from playground.request import Request
 from playground.settings import PROJECT, Settings
+from playground.ui.board_routes import aligned
 from tests.tiny import HASH, TINY_CARDS, TinyEngine
 
 FIVE = [f"{family}-tiny-28" for family in FAMILIES]
@@ -332,3 +334,17 @@ def test_fifty_switches_among_all_cards_keep_to_the_budget() -> None:
     (held, used), *later = after
     assert all(abs(now - held) <= 0.05 * held for now, _ in later), after
     assert later[-1][1] <= 1.05 * used, after
+
+
+# -- panes of other sizes -------------------------------------------------------------------------------------------------
+
+
+def test_panes_of_other_sizes_and_channels_are_scaled_for_looking() -> None:
+    grey = SimpleNamespace(made=True, pictures=lambda: np.full((3, 28, 28, 1), 9, np.uint8))
+    colour = SimpleNamespace(made=True, pictures=lambda: np.full((2, 14, 14, 3), 7, np.uint8))
+    failed = SimpleNamespace(made=False)
+    rows = aligned(SimpleNamespace(answers=(grey, failed, colour)))  # type: ignore[arg-type]
+    assert rows.shape == (2, 28, 28 + 1 + 28, 3)
+    assert set(np.unique(rows[:, :, :28])) == {9} and set(np.unique(rows[:, :, 29:])) == {7}
+    with pytest.raises(BadRequest, match="No pane"):
+        aligned(SimpleNamespace(answers=(failed,)))  # type: ignore[arg-type]

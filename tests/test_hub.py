@@ -4,57 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from huggingface_hub import close_session, constants
+from huggingface_hub import constants
 
-from playground import Engine, Request, Settings, hub
+from playground import hub
 from playground.cards import Card, file_sha256
 from playground.errors import BadWeights, HubUnreachable, PlaygroundError
-from playground.settings import PROJECT
-from tests.hub_server import FOREVER, NEVER, HubServer
+from tests.hub_server import FOREVER, NEVER, HubServer, point_client_at
 
 REPO = "acme/tiny"
 FILES = {"config.json": b'{"size": 4}\n', "model.safetensors": bytes(range(256)) * 40}
 ONE = {"model.safetensors": FILES["model.safetensors"]}
 """A card of one file, where a test counts requests."""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[HubServer]:
-    with HubServer() as running:
-        yield running
-
-
-@pytest.fixture
-def remote(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """An empty Hub, and a client that knows no other one, has an empty cache and no token, and waits for nothing."""
-    server.reset()
-    point_client_at(server.url, monkeypatch)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-        monkeypatch.delenv(variable, raising=False)
-    # The client sleeps for a second before it takes up a broken transfer again.
-    monkeypatch.setattr("huggingface_hub.file_download.time", SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr(hub, "BACKOFF_SECONDS", 0.0)
-    monkeypatch.setattr(hub, "_verified", {})
-    yield server
-    close_session()
-
-
-def point_client_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What HF_ENDPOINT does when the client is imported, which by now it is."""
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
 
 
 @pytest.fixture
@@ -365,25 +331,3 @@ def test_old_partial_files_are_swept_and_new_ones_kept(remote: HubServer, weight
     os.utime(blobs / "old.1234.incomplete", (long_ago, long_ago))
     hub.resolve(card, weights_dir=weights)
     assert [path.name for path in blobs.glob("*.incomplete")] == ["new.5678.incomplete"]
-
-
-# -- end to end ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_engine_draws_the_same_from_the_hub(remote: HubServer, tmp_path: Path) -> None:
-    card_id = "vae-fashion-28"
-    here, empty = tmp_path / "here", tmp_path / "empty"
-    shutil.copytree(PROJECT / "weights" / card_id, here / card_id)
-    shutil.copytree(PROJECT / "weights", empty, ignore=shutil.ignore_patterns(card_id))
-    paths = sorted((here / card_id).iterdir())
-    hashes = {path.name: file_sha256(path) for path in paths}
-    revision = remote.add_repo("acme/vae", {path.name: path.read_bytes() for path in paths})
-
-    pictures = []
-    for switch, folder in (("off", here), ("on", empty)):
-        cards = {card_id: Card(card_id, "vae", "VAE", hashes, "acme/vae", revision, dataset="fashion-28")}
-        engine = Engine(Settings(hub=switch, weights_dir=folder, device="cpu"), cards)
-        pictures.append(engine.run(Request.build(card_id, "sample", cards=engine.cards, num_samples=2)).pictures)
-    assert pictures[0].shape == (2, 28, 28, 1)
-    np.testing.assert_array_equal(pictures[0], pictures[1])
-    assert asked(remote, "GET") == len(paths)
