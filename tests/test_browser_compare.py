@@ -265,3 +265,20 @@ def test_what_was_measured_is_drawn_when_it_is_looked_at(chromium: Browser, site
             expect(tab.page.locator(f"#compare-{name}{'' if shown else '-narrow'}")).to_be_hidden()
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
         tab.shot(f"compare-measured{shown}")
+
+
+def test_two_fingers_zoom_all_panes(chromium: Browser, site: Site) -> None:
+    with browse(chromium, site.url, viewport=PHONE, has_touch=True) as tab:
+        compare(tab, "seed", ["vae-fashion-28", "gan-fashion-28"])
+        before = canvas_of(tab, 1)
+        tab.find(".lp-pane canvas").first.evaluate(
+            """(canvas) => { const { left, top } = canvas.getBoundingClientRect();
+            const finger = (type, pointerId, x) =>
+                canvas.dispatchEvent(new PointerEvent(type, { pointerId, clientX: left + x, clientY: top + 30 }));
+            canvas.setPointerCapture = () => {}; // these fingers are not real
+            finger("pointerdown", 1, 40); finger("pointerdown", 2, 60);
+            finger("pointermove", 1, 30); finger("pointermove", 2, 70);
+            finger("pointerup", 1, 30); finger("pointerup", 2, 70); }"""
+        )
+        assert tab.of("zoom") == pytest.approx(2) and canvas_of(tab, 1) != before
+        assert tab.of("fingers.size") == 0
