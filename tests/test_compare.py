@@ -172,6 +172,8 @@ def test_a_failed_pane_says_why_and_the_rest_go_on(engine: TinyEngine) -> None:
 def test_same_seed_says_whether_the_noise_is_the_same(engine: TinyEngine) -> None:
     assert "same noise" in build("seed", ["vae-tiny-28", "vae-tiny-28"]).run(engine).says
     assert "own noise" in build("seed", ["vae-tiny-28", "flow-tiny-28"]).run(engine).says
+    mixed = ["vae-tiny-28", "flow-tiny-28", "vae-tiny-28", ("diffusion-tiny-28", {"num_inference_steps": 1})]
+    assert "panes 1 and 3 start from the same noise" in build("seed", mixed, num_samples=1).run(engine).says
 
 
 def test_a_gesture_measures_its_steps(engine: TinyEngine) -> None:

@@ -75,8 +75,8 @@ class Question(Knobs, abc.ABC):
         """The answer of a finished pane in a few words, from what `facts` gave and its results; "" where the pictures say it all."""
         return ""
 
-    def says_of(self, latents: Sequence[Sequence[int]]) -> str:
-        """What must be known to compare models whose latents have those shapes by this question; "" when nothing."""
+    def says_of(self, latents: Sequence[Sequence[int] | None]) -> str:
+        """What must be known to compare panes whose latents have those shapes (None: nothing was made); "" when nothing."""
         return ""
 
 

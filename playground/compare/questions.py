@@ -37,10 +37,19 @@ class SameSeed(Question):
     def grid(self, pane: Pane) -> Grid:
         return _one(pane, Sample(num_samples=self.num_samples, seed=self.seed))
 
-    def says_of(self, latents: Sequence[Sequence[int]]) -> str:
-        if len({tuple(shape) for shape in latents}) > 1:
+    def says_of(self, latents: Sequence[Sequence[int] | None]) -> str:
+        """Which panes start from the same noise: those whose latents have one shape."""
+        panes: dict[tuple[int, ...], list[str]] = {}
+        for place, shape in enumerate(latents, start=1):
+            if shape is not None:
+                panes.setdefault(tuple(shape), []).append(str(place))
+        shared = [" and ".join((", ".join(places[:-1]), places[-1])) for places in panes.values() if len(places) > 1]
+        if not shared:
             return "Same seed, own noise: these latents differ in shape, so picture 3 here has nothing to do with picture 3 there."
-        return "Same seed, same noise: these latents have one shape, so each picture here starts where its neighbour's does."
+        if len(panes) == 1:
+            return "Same seed, same noise: these latents have one shape, so each picture here starts where its neighbour's does."
+        alike = ", panes ".join(shared)
+        return f"Same seed: panes {alike} start from the same noise, because their latents have one shape; others draw their own."
 
 
 @register

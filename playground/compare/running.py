@@ -155,7 +155,7 @@ def run(engine: Engine, comparison: Comparison) -> Iterator[Board]:
         if answers[place].made:  # the model is still there
             answers[place] = finished(engine, comparison, answers[place])
             yield Board(comparison, tuple(answers))
-    latents = [answer.model["latent"] for answer in answers if answer.model]
+    latents = [answer.model.get("latent") for answer in answers]
     yield Board(comparison, tuple(answers), question.says_of(latents), is_whole=True)
 
 
