@@ -183,6 +183,10 @@ def test_one_scrubber_moves_all_rows(tab: Tab) -> None:
     after = [canvas_of(tab, index) for index in range(2)]
     assert after[0] != before[0] and after[1] != before[1]
     expect(tab.find(".lp-caption")).to_contain_text("100 % A")
+    tab.find(".lp-play").click()
+    tab.page.wait_for_function("playground.panels['compare-gesture'].selected >= 3")
+    tab.find(".lp-play").click()
+    assert tab.of("playing") is None
     tab.page.wait_for_function("document.querySelector('#compare-gesture-plot .js-plotly-plot')")
     with tab.page.expect_download() as download:
         tab.find("[data-take=webp]").click()

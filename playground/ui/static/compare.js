@@ -1,6 +1,6 @@
 // A board: up to six panes on one stage, looked at together. What is chosen, zoomed or moved in one is so in all.
 (() => {
-  const { $, say, calm, clamp, copy, fetched, address } = playground.helpers;
+  const { $, say, clamp, copy, fetched, address, play } = playground.helpers;
   const SETTLE_MS = 250; // knobs that rest this long are asked anew
   const OPEN_MS = 60; // and those of a new board, which all come at once
   const GAP = 1; // between pictures, in their own pixels
@@ -356,18 +356,7 @@
       this.draw();
     }
 
-    play() {
-      const button = $(this.element, ".lp-play"), stop = () => { clearInterval(this.playing); this.playing = null; button.textContent = "▶ Play"; };
-      if (this.playing) return stop();
-      if (calm()) return say("Motion is switched off on this device; use the scrubber.");
-      let way = 1;
-      button.textContent = "■ Pause";
-      this.playing = setInterval(() => {
-        if (!this.visible) return stop();
-        if (this.selected + way < 0 || this.selected + way >= this.count) way = -way;
-        this.select(this.selected + way);
-      }, Math.max(40, 2400 / this.count));
-    }
+    play() { play(this, this.count); }
 
     // -- words and figures ------------------------------------------------------------------------------------------
     describe() {

@@ -29,6 +29,19 @@
   playground.say = say;
   const address = (query) => history.replaceState(null, "", `?${[query, ...OWN].join("&")}`); // the page's link is what is looked at
 
+  const play = (panel, count) => { // from the chosen frame to the last, and back, until it is stopped or out of sight
+    const button = $(panel.element, ".lp-play"), stop = () => { clearInterval(panel.playing); panel.playing = null; button.textContent = "▶ Play"; };
+    if (panel.playing) return stop();
+    if (calm()) return say("Motion is switched off on this device; use the scrubber.");
+    let way = panel.selected === count - 1 ? -1 : 1;
+    button.textContent = "■ Pause";
+    panel.playing = setInterval(() => {
+      if (!panel.visible) return stop();
+      if (panel.selected + way < 0 || panel.selected + way >= count) way = -way;
+      panel.select(panel.selected + way);
+    }, Math.max(40, 2400 / count));
+  };
+
   const GAP = 2; // pixels of the page between pictures
   const TITLES = "12px system-ui, sans-serif";
   const LEGIBLE = 40; // pixels of the page that a picture must be wide for its name to be read
@@ -291,19 +304,7 @@
       this.select(this.selected + move);
     }
 
-    play() {
-      const button = $(this.element, ".lp-play"), stop = () => { clearInterval(this.playing); this.playing = null; button.textContent = "▶ Play"; };
-      if (this.playing) return stop();
-      let direction = 1;
-      if (this.selected === this.places - 1) this.select(0);
-      if (calm()) return say("Motion is switched off on this device; use the scrubber.");
-      button.textContent = "■ Pause";
-      this.playing = setInterval(() => {
-        if (!this.visible) return stop();
-        if (this.selected + direction < 0 || this.selected + direction >= this.places) direction = -direction;
-        this.select(this.selected + direction);
-      }, Math.max(40, 2400 / this.places));
-    }
+    play() { play(this, this.places); }
 
     // -- taking it away ---------------------------------------------------------------------------------------------
     save(what) {
@@ -378,5 +379,5 @@
     input.addEventListener("change", () => { if (input.files[0]) playground.open(input.files[0]); input.value = ""; });
   };
   playground.sourceUrl = (card, latent) => `${SOURCE}?${new URLSearchParams({ card, latent })}`;
-  playground.helpers = { $, say, calm, clamp, copy, fetched, address };
+  playground.helpers = { $, say, clamp, copy, fetched, address, play };
 })();
