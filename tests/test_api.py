@@ -64,7 +64,7 @@ def test_every_task_answers_as_the_engine_does(client: Client, engine: Engine, t
 def test_the_signature_is_made_from_the_knobs(client: Client) -> None:
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     able = {f"/{name}_{task.name}" for name, family in FAMILIES.items() for task in TASKS.values() if task.missing(family) is None}
-    assert set(endpoints) == able
+    assert set(endpoints) == {*able, "/compare"}
     parameters = {parameter["parameter_name"]: parameter for parameter in endpoints["/vae_sample"]["parameters"]}
     assert list(parameters) == ["card", "num_samples", "seed", "temperature", "prior", "pixels"]
     assert parameters["temperature"]["parameter_default"] == Request.build(CARD, "sample").params.to_plain()["temperature"]
