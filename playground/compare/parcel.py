@@ -43,10 +43,9 @@ def contents(board: Board) -> Iterator[tuple[str, bytes]]:
         if not answer.made:
             continue
         yield f"panes/{name}.png", answer.png({TEXT_KEY: comparison.to_query()})
-        for index, picture in enumerate(answer.pictures()):
-            query = requests[name][index]
-            if answer.is_whole or query:
-                yield f"cells/{name}/{index + 1:03d}.png", encode(picture, text={TEXT_KEY: query} if query else {})
+        for index in range(len(answer.pictures())):
+            if (png := answer.cell_png(index)) is not None:
+                yield f"cells/{name}/{index + 1:03d}.png", png
     yield "requests.json", json.dumps(requests, indent=1).encode()
     yield "cells.csv", _table(board).encode()
 

@@ -34,7 +34,8 @@ class Answer:
     tells: str = ""
     """The answer in a few words."""
     model: Mapping[str, Any] = field(default_factory=dict)
-    """What the model that ran says of itself: `latent` (its shape), `passes` (see `Model.passes`), `bytes` in memory."""
+    """What the model that ran says of itself: `latent` (its shape), `passes` (see `Model.passes`; those of each cell's own knobs, without
+    repeats, rising), `bytes` in memory."""
 
     @classmethod
     def empty(cls, pane: Pane, grid: Grid) -> Answer:
@@ -97,6 +98,13 @@ class Answer:
         if not self.is_whole:
             return [result.request if result else None for result in self.results]
         return [result.cell(index) for result in self.made for index in range(len(result.pictures))]
+
+    def cell_png(self, index: int) -> bytes | None:
+        """Picture `index` of the sheet as a PNG file, with its recipe and the hash of its weights inside; None where it is not made."""
+        if self.is_whole:
+            return self.made[0].cell_png(index)
+        result = self.results[index]
+        return None if result is None else result.png()
 
     def png(self, text: Mapping[str, str] | None = None) -> bytes:
         """The pane as a PNG file: with its own recipe inside when it is one result's, else with that `text`."""
@@ -191,7 +199,8 @@ def fill(engine: Engine, answer: Answer) -> Iterator[Answer]:
 def finished(engine: Engine, comparison: Comparison, answer: Answer) -> Answer:
     """The same with what the question and the model tell of it."""
     model, pane = engine.model(answer.pane.card), answer.pane
-    about = {"latent": list(model.latent.shape), "passes": model.passes(pane.params), "bytes": model.bytes()}
+    passes = sorted({model.passes(result.request.params) for result in answer.made})
+    about = {"latent": list(model.latent.shape), "passes": passes, "bytes": model.bytes()}
     if answer.errors:
         return replace(answer, model=about)
     facts = comparison.question.facts(engine, pane, answer.made)

@@ -73,7 +73,8 @@ def figures_of(engine: Engine, question: Question, answer: Answer) -> dict[str, 
         told["Time a picture" if question.per_picture else "Time"] = f"{time:,.{1 if time < 10 else 0}f} ms"
     if answer.model:
         if question.per_picture:
-            told["Passes"] = str(answer.model["passes"])
+            least, most = answer.model["passes"][0], answer.model["passes"][-1]
+            told["Passes"] = f"{least}" if least == most else f"{least}–{most}"
         told["In memory"] = f"{answer.model['bytes'] / 1e6:.1f} MB"
     try:
         measured = engine.measured(answer.pane.card)
