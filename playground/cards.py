@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from filelock import FileLock
 from playground.errors import BadWeights, UnknownCard
 from playground.settings import PROJECT
 
+MAX_ADDED = 256
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9.]+)+")
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
@@ -37,6 +39,12 @@ class Card:
     paper: str = ""
     dataset: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+    """What it is for, where that is not seen from the title."""
+    format: str = "playground"
+    """How its files are opened; see `playground.formats`."""
+    folder: Path | None = None
+    """Where its files lie, when a person named a folder."""
 
     @property
     def short_title(self) -> str:
@@ -45,8 +53,40 @@ class Card:
 
     @property
     def weights_sha256(self) -> str:
-        """The hash of `model.safetensors`; empty for a card without one."""
-        return self.files.get("model.safetensors", "")
+        """The hash of its weights: of `model.safetensors`, or of the hashes of all its safetensors; empty for a card without any."""
+        weights = {name: digest for name, digest in self.files.items() if name.endswith(".safetensors")}
+        if "model.safetensors" in weights or not weights:
+            return weights.get("model.safetensors", "")
+        return hashlib.sha256("".join(weights[name] for name in sorted(weights)).encode()).hexdigest()
+
+
+class Catalogue(Mapping[str, Card]):
+    """The cards that everybody sees. Those that somebody added are found by their id, and listed to nobody."""
+
+    def __init__(self, listed: Mapping[str, Card], absent: Callable[[str], Card | None] = lambda card_id: None) -> None:
+        """`absent` may know a card that is not here."""
+        self._listed, self._added, self._absent = dict(listed), OrderedDict[str, Card](), absent
+
+    def __getitem__(self, card_id: str) -> Card:
+        found = self._listed.get(card_id) or self._added.get(card_id)
+        if found is None and (found := self._absent(card_id)) is not None:
+            self.add(found)
+        if found is None:
+            raise KeyError(card_id)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._listed)
+
+    def __len__(self) -> int:
+        return len(self._listed)
+
+    def add(self, card: Card) -> None:
+        """Lets it be found by its id; of more than `MAX_ADDED`, the one added first is let go."""
+        self._added[card.id] = card
+        self._added.move_to_end(card.id)
+        if len(self._added) > MAX_ADDED:
+            self._added.popitem(last=False)
 
 
 def read_cards(manifest: Path) -> dict[str, Card]:
@@ -73,6 +113,8 @@ def bundled_cards(weights_dir: Path = PROJECT / "weights") -> Mapping[str, Card]
 def find_card(cards: Mapping[str, Card], card_id: str) -> Card:
     """The card of that id. Raises `UnknownCard` naming those there are."""
     if card_id not in cards:
+        if "/" in str(card_id):
+            raise UnknownCard(f"The model {str(card_id)[:160]} is not here.", "Fetch it on the tab Models, or with Engine.adopt.")
         raise UnknownCard(f"There is no card called {str(card_id)[:60]!r}.", f"There are: {', '.join(cards) or 'none'}.")
     return cards[card_id]
 
@@ -133,6 +175,8 @@ def _card(card_id: str, entry: Any) -> Card:
         "paper": str,
         "dataset": str,
         "defaults": dict,
+        "about": str,
+        "format": str,
     }
     for name, value in entry.items():
         if name not in known:
@@ -151,7 +195,7 @@ def _check_source(where: str, entry: Mapping[str, Any]) -> None:
     repo, revision = entry.get("repo"), entry.get("revision")
     if repo is not None and not _REPO.fullmatch(repo):
         raise ValueError(f"repo of {where} is not owner/name")
-    if (repo is None) != (revision is None):
+    if (repo is None) != (revision is None) and ("files" in entry or repo is None):  # a repo alone is pinned when it is first fetched
         raise ValueError(f"{where} needs both repo and revision, or neither")
     if revision is not None and not _COMMIT.fullmatch(revision):
         raise ValueError(f"revision of {where} is not a commit of 40 hex digits")

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 
 from playground import hub
-from playground.cards import Card, bundled_cards, find_card
+from playground.cards import Card, Catalogue, bundled_cards, find_card
 from playground.device import device_words, pick_device, pick_dtype
-from playground.errors import BadWeights, PlaygroundError
-from playground.families import FAMILIES, Model, find_family
+from playground.errors import BadRequest, BadWeights, NotCapable, PlaygroundError
+from playground.families import FAMILIES, Model
 from playground.families.loading import load_classifier
+from playground.formats import find_format
 from playground.images import Pictures, encode, sheet, to_uint8
 from playground.knobs import Knobs
 from playground.latent import Latent
@@ -164,6 +165,7 @@ class Engine:
                 self.cards = bundled_cards(self.settings.weights_dir)
             except BadWeights as error:
                 self.cards, self.problem = {}, error
+        self.cards = Catalogue(self.cards, self._recall)
         self.device = pick_device(self.settings.device)
         self.dtype = pick_dtype(self.device)
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
@@ -203,26 +205,54 @@ class Engine:
         with self._lease(card) as seat:
             return seat.model
 
+    def add(self, card: Card) -> None:
+        """Lets a card be found by its id; it is listed to nobody."""
+        assert isinstance(self.cards, Catalogue)
+        self.cards.add(card)
+
+    def adopt(self, model: str) -> Card:
+        """Any model of the Hub (`owner/name`, `owner/name@revision`), a listed card's id, or a folder: looked at, fetched, pinned.
+
+        Its card's id then goes into requests: `Request.build(engine.adopt("owner/name").id, "sample", cards=engine.cards)`. Raises
+        `BadWeights` for what does not fit, `HubUnreachable` when the Hub did not answer.
+        """
+        from playground.library import Library
+
+        return Library(self).bring(model)
+
     def shelf(self, dataset: str) -> Shelf:
         """The test pictures that belong to a data set. Raises `BadWeights` when their folder is missing or damaged."""
         return self._read_shelf(f"pictures-{dataset}")
 
     def shelf_of(self, card: str) -> Shelf:
-        """The test pictures that belong to a card."""
-        return self.shelf(find_card(self._cards, card).dataset)
+        """The test pictures that belong to a card; those of the first data set here where it was trained on another."""
+        return self.shelf(find_card(self._cards, card).dataset or self.datasets()[0])
+
+    def datasets(self) -> list[str]:
+        """The data sets with test pictures here."""
+        return [name.removeprefix("pictures-") for name in self._cards if name.startswith("pictures-")]
 
     def training_shelf_of(self, card: str) -> Shelf:
-        """Training pictures of a card's data set, a part of them all. Raises `UnknownCard` or `BadWeights`."""
-        return self._read_shelf(f"training-{find_card(self._cards, card).dataset}")
+        """Training pictures of a card's data set, a part of them all. Raises `UnknownCard`, `BadWeights` or `NotCapable`."""
+        return self._read_shelf(f"training-{self._dataset_of(card)}")
 
     def siblings(self, card: str) -> Mapping[str, Card]:
-        """The generative cards with weights on the same data set as `card`, in the order of the manifest."""
-        dataset = find_card(self._cards, card).dataset
-        return {each.id: each for each in self._cards.values() if each.dataset == dataset and each.family in FAMILIES and each.files}
+        """The generative cards with weights on the same data set as `card`, in the order of the manifest; it alone where it has none."""
+        own = find_card(self._cards, card)
+        alike = [each for each in self._cards.values() if own.dataset and each.dataset == own.dataset]
+        found = {each.id: each for each in alike if each.family in FAMILIES and each.files}
+        return found if card in found else {**found, card: own}
+
+    def _dataset_of(self, card: str) -> str:
+        entry = find_card(self._cards, card)
+        if not entry.dataset:
+            what = f"{entry.title} was not trained on the pictures that this page has, so it cannot be measured by them."
+            raise NotCapable(what, "Choose another tool or another model.")
+        return entry.dataset
 
     def classifier_of(self, card: str) -> Classifier:
-        """The classifier of a card's data set, float32 on the CPU. Raises `UnknownCard` or `BadWeights`."""
-        name = f"classifier-{find_card(self._cards, card).dataset}"
+        """The classifier of a card's data set, float32 on the CPU. Raises `UnknownCard`, `BadWeights` or `NotCapable`."""
+        name = f"classifier-{self._dataset_of(card)}"
         with self._lock:
             if name not in self._classifiers:
                 self._classifiers[name] = load_classifier(self._folder(find_card(self._cards, name)))
@@ -244,6 +274,18 @@ class Engine:
         """The picture a recipe stands for, (H, W, C) uint8: the given one itself, or the decoded latent."""
         with self._lease(request.card) as seat, torch.inference_mode():
             return to_uint8(self._bench(seat, request, _Visit(self)).picture(recipe))[0]
+
+    def is_loaded(self, card: str) -> bool:
+        """Whether a card's weights are in memory now."""
+        with self._lock:
+            return card in self._seats
+
+    def unload(self, card: str) -> None:
+        """Lets the weights of a card go. Raises `BadRequest` while somebody is using them."""
+        with self._lock:
+            if card in self._seats and self._seats[card].users:
+                raise BadRequest(f"{find_card(self._cards, card).title} is at work.", "Wait until it is done, or stop it.")
+            self._seats.pop(card, None)
 
     def num_loaded(self) -> int:
         """How many models are loaded now."""
@@ -304,12 +346,25 @@ class Engine:
         return seat
 
     def _load(self, card: Card) -> _Seat:
-        model = find_family(card.family).load(self._folder(card), self.device, self.dtype)
+        model = find_format(card.format).open(self._folder(card), card.family, self.device, self.dtype)
         return _Seat(model, card.weights_sha256)
+
+    def _recall(self, card_id: str) -> Card | None:
+        """A model of the Hub that was fetched before, by its pin."""
+        if "/" not in card_id or self.settings.hub == "off":
+            return None
+        pin = hub.Lock(self.settings.lock_file).find_id(card_id)
+        return pin.card() if pin is not None and self.may_fetch(pin.repo) else None
+
+    def may_fetch(self, repo: str) -> bool:
+        """Whether the operator lets visitors have this repo."""
+        if self.settings.hub == "listed":
+            return any(card.repo == repo for card in self._cards.values())
+        return self.settings.hub == "any"
 
     def _folder(self, card: Card) -> Path:
         s = self.settings
-        return hub.resolve(card, weights_dir=s.weights_dir, allow_hub=s.hub == "on", timeout=s.hub_timeout, retries=s.hub_retries)
+        return hub.resolve(card, weights_dir=s.weights_dir, allow_hub=s.hub != "off", timeout=s.hub_timeout, retries=s.hub_retries)
 
     def _make_room(self) -> None:
         """Lets idle models go, least recently used first, until the rest fits. The newest always stays."""

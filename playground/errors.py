@@ -10,6 +10,7 @@ PlaygroundError
 ├── BadPicture            a file that is not a usable picture
 ├── BadWeights            files that are missing, damaged, or not safetensors
 ├── HubUnreachable        the Hub did not answer, and there is no local copy
+├── FetchStopped          a download that somebody stopped
 └── TrainingError         a data set that is missing or damaged, a loss that is not a number
 """
 
@@ -59,6 +60,10 @@ class BadWeights(PlaygroundError):
 
 class HubUnreachable(PlaygroundError):
     """The Hub did not answer, and there is no local copy."""
+
+
+class FetchStopped(PlaygroundError):
+    """A download that somebody stopped."""
 
 
 class TrainingError(PlaygroundError):

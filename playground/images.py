@@ -63,6 +63,10 @@ def encode(picture: Pictures, format: str = "PNG", *, text: Mapping[str, str] | 
     return buffer.getvalue()
 
 
+PACKED_BYTES = 7_500
+"""Of a picture in a link: in base64, 10,000 characters of the 30,000 that a link may have."""
+
+
 def to_pil(picture: Pictures) -> Image.Image:
     """One (H, W, C) array as a Pillow image, grey or RGB."""
     return Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
@@ -99,8 +103,8 @@ def fit(image: Image.Image, size: int, channels: int = 1, *, invert: bool | None
     """The square crop of any picture that a model sees: (size, size, channels), uint8.
 
     The first frame, upright, on black where transparent, the middle square, reduced with antialiasing. `invert` swaps
-    light and dark; None does so when the border is lighter than the middle grey, as on photographs of clothes on white,
-    because the data set's clothes are light on black.
+    light and dark; None does so for a model without colour when the border is lighter than the middle grey, as on photographs of
+    clothes on white, because the data set's clothes are light on black.
     """
     try:
         with warnings.catch_warnings():
@@ -117,12 +121,32 @@ def fit(image: Image.Image, size: int, channels: int = 1, *, invert: bool | None
     plain = ImageOps.fit(flat.convert("L" if channels == 1 else "RGB"), (size, size), Image.Resampling.LANCZOS)
     array8 = np.array(plain, dtype=np.uint8).reshape(size, size, channels)
     light_border = np.concatenate([array8[[0, -1]].reshape(-1), array8[:, [0, -1]].reshape(-1)]).mean() > 127
-    return 255 - array8 if (light_border if invert is None else invert) else array8
+    return 255 - array8 if (light_border and channels == 1 if invert is None else invert) else array8
+
+
+def fitted(picture: Pictures, size: int, channels: int) -> Pictures:
+    """A picture (H, W, C) as a model of another size sees it, (size, size, channels); itself where it is of that shape."""
+    if picture.shape == (size, size, channels):
+        return picture
+    return fit(to_pil(picture), size, channels, invert=False)
 
 
 def pack(picture: Pictures) -> str:
-    """A small picture as URL-safe text: the PNG file in base64 without padding. About 700 characters at 28×28."""
-    return base64.urlsafe_b64encode(encode(picture)).decode().rstrip("=")
+    """A picture as URL-safe text of at most 10,000 characters: a file in base64 without padding. About 700 characters at 28×28.
+
+    A PNG where that is short enough, else the best WebP that is: smaller, if it must be.
+    """
+    data = encode(picture)
+    image = to_pil(picture)
+    while len(data) > PACKED_BYTES:
+        for quality in (90, 75, 60):
+            buffer = io.BytesIO()
+            image.save(buffer, "WEBP", quality=quality)
+            data = buffer.getvalue()
+            if len(data) <= PACKED_BYTES:
+                break
+        image = image.resize((image.width * 3 // 4, image.height * 3 // 4), Image.Resampling.LANCZOS)
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def unpack(text: str, size: int, channels: int = 1) -> Pictures:

@@ -1,4 +1,4 @@
-"""The only reader of the environment: every `PLAYGROUND_*` variable, once, with its default and what it does."""
+"""The only reader of the environment: every `PLAYGROUND_*` variable, once, with its default and what it does; and whether this is a Space."""
 
 from __future__ import annotations
 
@@ -29,7 +29,17 @@ class Settings(BaseModel):
     batch_size: int = Field(16, ge=1, le=1024, description="Pictures made in one forward pass; previews and Stop come between.")
     weights_dir: Path = Field(PROJECT / "weights", description="Folder of bundled cards and of `models.toml`.")
     data_dir: Path = Field(Path("/usr/share/datasets/fashion-mnist"), description="Fashion-MNIST's four .gz files, for training.")
-    hub: Literal["on", "off"] = Field("on", description="Whether weights that are not bundled may be fetched from the Hub.")
+    hub: Literal["off", "listed", "any"] = Field(
+        "any", description="What may be fetched from the Hub: nothing, what `models.toml` lists, or any repo. On a Space the default is `listed`."
+    )
+    max_fetch_mb: int = Field(6144, ge=1, description="Largest model in MiB that a visitor may have fetched.")
+    visitors: Literal["trusted", "strangers"] = Field(
+        "trusted",
+        description="Whether visitors may open folders of this machine, and unload and forget models. On a Space the default is `strangers`.",
+    )
+    lock_file: Path = Field(
+        PROJECT / "weights" / "models.lock", description="Which commit each model of the Hub is, written when it is first fetched."
+    )
     hub_timeout: float = Field(10.0, gt=0, le=600, description="Seconds to wait for an answer of the Hub.")
     hub_retries: int = Field(3, ge=0, le=10, description="Further tries after a broken or refused transfer.")
     max_upload_mb: int = Field(10, ge=1, le=200, description="Largest file in MiB that a visitor may hand in.")
@@ -40,6 +50,8 @@ class Settings(BaseModel):
         """Reads the environment. Raises `BadKnob` naming the variable and its bounds when one does not fit."""
         names = {name: PREFIX + name.upper() for name in cls.model_fields}
         given = {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
+        if os.environ.get("SPACE_ID"):  # a Space is open to everybody
+            given = {"hub": "listed", "visitors": "strangers", **given}
         try:
             return cls.model_validate(given)
         except ValidationError as error:

@@ -21,7 +21,7 @@ import pytest
 import torch
 from huggingface_hub import close_session, constants
 
-from playground import hub
+from playground.hub import download
 from playground.engine import Engine
 from playground.settings import PROJECT, Settings
 from tests.hub_server import HubServer, point_client_at
@@ -127,7 +127,7 @@ def remote(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.delenv(variable, raising=False)
     # The client sleeps for a second before it takes up a broken transfer again.
     monkeypatch.setattr("huggingface_hub.file_download.time", SimpleNamespace(sleep=lambda seconds: None))
-    monkeypatch.setattr(hub, "BACKOFF_SECONDS", 0.0)
-    monkeypatch.setattr(hub, "_verified", {})
+    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(download, "_verified", {})
     yield server
     close_session()

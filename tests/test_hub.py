@@ -15,6 +15,7 @@ from huggingface_hub import constants
 from playground import hub
 from playground.cards import Card, file_sha256
 from playground.errors import BadWeights, HubUnreachable, PlaygroundError
+from playground.hub import download
 from tests.hub_server import FOREVER, NEVER, HubServer, point_client_at
 
 REPO = "acme/tiny"
@@ -327,7 +328,7 @@ def test_old_partial_files_are_swept_and_new_ones_kept(remote: HubServer, weight
     card = publish(remote, tmp_path, ONE)
     blobs = Path(constants.HF_HUB_CACHE) / "models--acme--tiny" / "blobs"
     write(blobs, {"old.1234.incomplete": b"half", "new.5678.incomplete": b"half"})
-    long_ago = time.time() - 2 * hub.STALE_SECONDS
+    long_ago = time.time() - 2 * download.STALE_SECONDS
     os.utime(blobs / "old.1234.incomplete", (long_ago, long_ago))
     hub.resolve(card, weights_dir=weights)
     assert [path.name for path in blobs.glob("*.incomplete")] == ["new.5678.incomplete"]

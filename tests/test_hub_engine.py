@@ -23,7 +23,7 @@ def test_the_engine_draws_the_same_from_the_hub(remote: HubServer, tmp_path: Pat
     revision = remote.add_repo("acme/vae", {path.name: path.read_bytes() for path in paths})
 
     pictures = []
-    for switch, folder in (("off", here), ("on", empty)):
+    for switch, folder in (("off", here), ("any", empty)):
         cards = {card_id: Card(card_id, "vae", "VAE", hashes, "acme/vae", revision, dataset="fashion-28")}
         engine = Engine(Settings(hub=switch, weights_dir=folder, device="cpu"), cards)
         pictures.append(engine.run(Request.build(card_id, "sample", cards=engine.cards, num_samples=2)).pictures)
@@ -44,7 +44,7 @@ def test_a_comparison_takes_cards_from_anywhere(remote: HubServer, tmp_path: Pat
         "gan-there-28": Card("gan-there-28", "gan", "GAN from the Hub", hashes, "acme/gan", revision, dataset="fashion-28"),
         "gan-gone-28": Card("gan-gone-28", "gan", "GAN that is gone", hashes, "acme/gone", revision, dataset="fashion-28"),
     }
-    engine = Engine(Settings(hub="on", weights_dir=tmp_path / "weights", device="cpu"), cards)
+    engine = Engine(Settings(hub="any", weights_dir=tmp_path / "weights", device="cpu"), cards)
     board = Comparison.build("seed", ["gan-gone-28", "gan-there-28", "vae-fashion-28"], cards=cards, num_samples=2).run(engine)
     gone, there, here = board.answers
     assert "acme/gone" in gone.errors[0] and not gone.made

@@ -34,7 +34,7 @@ from playground.families.capabilities import (
     LacksPrior,
     Squeezes,
 )
-from playground.images import Pictures, from_uint8, to_uint8, unpack
+from playground.images import Pictures, fitted, from_uint8, to_uint8, unpack
 from playground.knobs import Knobs, KnobSpec, Stage
 from playground.latent import GIVEN, Latent, Mix, Noise, Span, Term, mix
 from playground.nets.classifier import Classifier
@@ -220,8 +220,12 @@ class Bench:
 
     @property
     def shelf(self) -> Shelf:
-        """The test pictures of the card's data set; read when first asked for."""
-        return self.house.shelf_of(self.card)
+        """The test pictures of the card's data set; read when first asked for. Raises `NotCapable` where they are of another shape."""
+        shelf = self.house.shelf_of(self.card)
+        if shelf.pictures.shape[1:] != (self.model.image_size, self.model.image_size, self.model.channels):
+            what = f"{self.model.title} makes pictures of another size than the test pictures here, so it cannot be measured by them."
+            raise NotCapable(what, "Choose another tool or another model.")
+        return shelf
 
     @property
     def training_shelf(self) -> Shelf:
@@ -340,7 +344,10 @@ class Bench:
 
     def _given(self, term: Term) -> Tensor:
         size, channels = self.model.image_size, self.model.channels
-        array = self.shelf.picture(int(term.value)) if term.kind == "test" else unpack(term.value, size, channels)
+        if term.kind == "test":
+            array = fitted(self.house.shelf_of(self.card).picture(int(term.value)), size, channels)
+        else:
+            array = unpack(term.value, size, channels)
         return from_uint8(array[None]).to(self.model.device)
 
     # -- pictures ---------------------------------------------------------------------------------------------------

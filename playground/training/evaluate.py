@@ -86,7 +86,7 @@ class EvaluationRun:
     def folder(self, card: Card) -> Path:
         """Where the card's files are."""
         s = self.settings
-        return hub.resolve(card, weights_dir=s.weights_dir, allow_hub=s.hub == "on", timeout=s.hub_timeout, retries=s.hub_retries)
+        return hub.resolve(card, weights_dir=s.weights_dir, allow_hub=s.hub != "off", timeout=s.hub_timeout, retries=s.hub_retries)
 
     def _measure(self, card: Card, yardstick: Yardstick) -> dict[str, dict[str, Any]]:
         params = FAMILIES[card.family].Params.parse({**card.defaults, **self.knobs})
