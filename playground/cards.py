@@ -153,6 +153,23 @@ def _write_hashes(manifest: Path, card_id: str, names: list[str]) -> None:
     manifest.write_text(text, encoding="utf-8")
 
 
+def write_source(manifest: Path, card_id: str, repo: str, revision: str) -> None:
+    """Records where a card's files are on the Hub in its `[card]` table; the rest of the manifest stays as it is.
+
+    Raises `UnknownCard` when the card has no table of its own, `BadWeights` for what is no repo or no commit.
+    """
+    if not (_REPO.fullmatch(repo) and _COMMIT.fullmatch(revision)):
+        raise BadWeights(f"{repo!r} at {revision!r} is no commit of a repo.", "It is owner/name and 40 hex digits.")
+    with FileLock(manifest.with_suffix(".lock")):
+        text = manifest.read_text(encoding="utf-8")
+        if not (entry := _find_table(text, card_id)):
+            raise UnknownCard(f"{manifest} has no entry [{card_id}].", "Add one with family, title, license and dataset.")
+        rows = [row for row in entry[0].splitlines() if not re.match(r"(repo|revision)\s*=", row)]
+        table = "\n".join([*rows, f'repo = "{repo}"', f'revision = "{revision}"', ""])
+        manifest.write_text(text[: entry.start()] + table + text[entry.end() :], encoding="utf-8")
+    bundled_cards.cache_clear()
+
+
 def _find_table(text: str, name: str) -> re.Match[str] | None:
     """A table's header and rows. Comments and empty lines after its last row belong to the next table, and are left out."""
     line, tail = r"(?!\[).*(?:\n|\Z)", r"(?:(?:#.*)?(?:\n|\Z))*(?:\[|\Z)"

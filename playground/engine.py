@@ -353,7 +353,7 @@ class Engine:
         """A model of the Hub that was fetched before, by its pin."""
         if "/" not in card_id or self.settings.hub == "off":
             return None
-        pin = hub.Lock(self.settings.lock_file).find_id(card_id)
+        pin = hub.Lock(self.settings.lock_path).find_id(card_id)
         return pin.card() if pin is not None and self.may_fetch(pin.repo) else None
 
     def may_fetch(self, repo: str) -> bool:

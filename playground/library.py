@@ -59,7 +59,7 @@ class Library:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.settings = engine, engine.settings
-        self.lock = Lock(self.settings.lock_file)
+        self.lock = Lock(self.settings.lock_path)
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,7 @@ class Library:
         if listed is None:
             return card
         return replace(
-            card, title=listed.title, license=listed.license or card.license, paper=listed.paper, about=listed.about,
+            card, title=listed.title, license=card.license or listed.license, paper=listed.paper, about=listed.about,
             defaults={**card.defaults, **listed.defaults},
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The only reader of the environment: every `PLAYGROUND_*` variable, once, with its default and what it does; and whether this is a Space."""
+"""The only reader of the environment: every `PLAYGROUND_*` variable, once, with its default and what it does."""
 
 from __future__ import annotations
 
@@ -30,15 +30,17 @@ class Settings(BaseModel):
     weights_dir: Path = Field(PROJECT / "weights", description="Folder of bundled cards and of `models.toml`.")
     data_dir: Path = Field(Path("/usr/share/datasets/fashion-mnist"), description="Fashion-MNIST's four .gz files, for training.")
     hub: Literal["off", "listed", "any"] = Field(
-        "any", description="What may be fetched from the Hub: nothing, what `models.toml` lists, or any repo. On a Space the default is `listed`."
+        "any",
+        description="What may be fetched from the Hub: nothing, what `models.toml` lists, or any repo. On a Space the default is `listed`.",
     )
     max_fetch_mb: int = Field(6144, ge=1, description="Largest model in MiB that a visitor may have fetched.")
     visitors: Literal["trusted", "strangers"] = Field(
         "trusted",
-        description="Whether visitors may open folders of this machine, and unload and forget models. On a Space the default is `strangers`.",
+        description="Whether visitors may open folders of this machine, unload and forget models. On a Space the default is `strangers`.",
     )
     lock_file: Path = Field(
-        PROJECT / "weights" / "models.lock", description="Which commit each model of the Hub is, written when it is first fetched."
+        Path(),
+        description="Where it is written which commit each fetched model is; empty is `hub-lock.json` in the weights folder.",
     )
     hub_timeout: float = Field(10.0, gt=0, le=600, description="Seconds to wait for an answer of the Hub.")
     hub_retries: int = Field(3, ge=0, le=10, description="Further tries after a broken or refused transfer.")
@@ -61,6 +63,11 @@ class Settings(BaseModel):
                 f"{names[name]}={given.get(name)!r} does not fit: {first['msg']}.", f"{cls.model_fields[name].description}"
             ) from error
 
+    @property
+    def lock_path(self) -> Path:
+        """Where the lock file is."""
+        return self.weights_dir / "hub-lock.json" if self.lock_file == Path() else self.lock_file
+
     @classmethod
     def table(cls) -> str:
         """A Markdown table of all variables, their defaults and meaning; README holds exactly this."""
@@ -68,5 +75,6 @@ class Settings(BaseModel):
         for name, field in cls.model_fields.items():
             default = field.default
             shown = default.relative_to(PROJECT) if isinstance(default, Path) and default.is_relative_to(PROJECT) else default
+            shown = "" if shown == Path() else shown
             rows.append(f"| `{PREFIX}{name.upper()}` | `{shown}` | {field.description} |")
         return "\n".join(rows)

@@ -55,7 +55,7 @@ class Question(Knobs, abc.ABC):
     """Whether panes are strips one below the other, with one scrubber for all."""
 
     per_picture: ClassVar[bool] = True
-    """Whether time is told for a picture, and with it the passes of the network; else for the whole answer."""
+    """Whether time is told for a picture; else for the whole answer."""
 
     @abc.abstractmethod
     def grid(self, pane: Pane) -> Grid:
@@ -66,6 +66,10 @@ class Question(Knobs, abc.ABC):
         """The knobs of a family that matter to a pane: a page shows no others."""
         specs = family.knobs() if isinstance(family, Model) else family.Params.specs()
         return tuple(spec for spec in specs if (spec.stage is None or spec.stage in cls.task.stages) and spec.name not in cls.task.without)
+
+    def passes(self, model: Model, params: Knobs) -> int:
+        """How often the network runs in a row for an answer; 0 when it is not known."""
+        return model.passes(params)
 
     def facts(self, engine: Engine, pane: Pane, results: Sequence[Result]) -> Mapping[str, Any]:
         """JSON values told of a pane whose cells are all made, beside what its own results tell."""

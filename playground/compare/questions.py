@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 from playground.compare.base import Grid, Pane, Question, dialled, register
 from playground.engine import Engine, Result
 from playground.errors import NotCapable
+from playground.families import Model
 from playground.images import from_uint8
 from playground.knobs import Knob, Knobs, Seed
 from playground.latent import Latent
 from playground.request import Request
 from playground.tasks import Task
 from playground.tasks.interpolate import Interpolate
-from playground.tasks.lens import Lens
+from playground.tasks.lens import Lens, judge_of
 from playground.tasks.reconstruct import Reconstruct
 from playground.tasks.sample import Sample
 
@@ -68,6 +69,9 @@ class RoundTrip(Question):
 
     def grid(self, pane: Pane) -> Grid:
         return _one(pane, Reconstruct(picture=self.picture, num_samples=self.num_samples))
+
+    def passes(self, model: Model, params: Knobs) -> int:
+        return model.passes_back(params) + model.passes(params)
 
     def tells(self, facts: Mapping[str, Any], results: Sequence[Result]) -> str:
         found = results[0].sheet.facts
@@ -148,6 +152,8 @@ class Dial(Question):
         """Where the family's knob stands, and precision and recall measured at each of its stops."""
         dial = pane.family.dial
         assert dial is not None
+        if dial.knob not in {spec.name for spec in engine.model(pane.card).knobs()}:
+            raise NotCapable("It has no knob between faithful and diverse, so it stays as it is.", "Choose another model.")
         stops = [row for row in engine.swept(pane.card).get(dial.knob, []) if row["value"] in dial.stops]
         measured = {name: [row[name] for row in stops] for name in ("value", "precision", "recall", "n")} if stops else {}
         label = next(spec.label for spec in pane.family.Params.specs() if spec.name == dial.knob)
@@ -173,6 +179,10 @@ class Score(Question):
 
     def grid(self, pane: Pane) -> Grid:
         return _one(pane, Lens(picture=self.picture, judges="own"))
+
+    def passes(self, model: Model, params: Knobs) -> int:
+        judge = judge_of(model, params)
+        return judge.passes if judge is not None else 0
 
     def tells(self, facts: Mapping[str, Any], results: Sequence[Result]) -> str:
         found = results[0].sheet.facts

@@ -12,7 +12,7 @@ import numpy as np
 
 from playground.compare.base import Grid, Pane
 from playground.engine import Engine, Result, why
-from playground.errors import PlaygroundError
+from playground.errors import NotCapable, PlaygroundError
 from playground.images import Pictures, encode, sheet
 from playground.request import Request
 from playground.tasks import Sheet
@@ -199,9 +199,12 @@ def fill(engine: Engine, answer: Answer) -> Iterator[Answer]:
 def finished(engine: Engine, comparison: Comparison, answer: Answer) -> Answer:
     """The same with what the question and the model tell of it."""
     model, pane = engine.model(answer.pane.card), answer.pane
-    passes = sorted({model.passes(result.request.params) for result in answer.made})
+    passes = sorted({comparison.question.passes(model, result.request.params) for result in answer.made})
     about = {"latent": list(model.latent.shape), "passes": passes, "bytes": model.bytes()}
     if answer.errors:
         return replace(answer, model=about)
-    facts = comparison.question.facts(engine, pane, answer.made)
+    try:
+        facts = comparison.question.facts(engine, pane, answer.made)
+    except NotCapable as error:  # its pictures are there to be looked at, but cannot be measured
+        return replace(answer, tells=error.what, model=about)
     return replace(answer, facts=facts, tells=comparison.question.tells(facts, answer.made), model=about)

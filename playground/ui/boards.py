@@ -72,7 +72,7 @@ def figures_of(engine: Engine, question: Question, answer: Answer) -> dict[str, 
         time = answer.ms_per_picture if question.per_picture else answer.ms
         told["Time a picture" if question.per_picture else "Time"] = f"{time:,.{1 if time < 10 else 0}f} ms"
     if answer.model:
-        if question.per_picture:
+        if answer.model["passes"][0]:
             least, most = answer.model["passes"][0], answer.model["passes"][-1]
             told["Passes"] = f"{least}" if least == most else f"{least}–{most}"
         told["In memory"] = f"{answer.model['bytes'] / 1e6:.1f} MB"

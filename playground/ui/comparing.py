@@ -43,14 +43,14 @@ class Booth:
         return f"compare-{self.question.name}"
 
 
-def compare_tab(engine: Engine, cards: Sequence[Card]) -> gr.Tabs:
-    """Builds the tab inside the current `gr.Tab`; returns the tabs of the questions."""
+def compare_tab(engine: Engine, cards: Sequence[Card], guests: gr.State) -> gr.Tabs:
+    """Builds the tab inside the current `gr.Tab`; returns the tabs of the questions. `guests` are ids of cards that this visit added."""
     told = [gr.Textbox("", visible=False) for _ in range(3)]  # places among the inputs of tabs: the browser fills them in
     with gr.Tabs(selected=f"compare-{next(iter(QUESTIONS))}", elem_id="compare-questions") as tabs:
         for question in QUESTIONS.values():
             name = f"compare-{question.name}"
             with gr.Tab(question.title, id=name, elem_id=f"tab-{name}") as tab:
-                _open_when_wanted(engine, Booth(question, gr.State("")), tab, cards, told)
+                _open_when_wanted(engine, Booth(question, gr.State("")), tab, cards, told, guests)
         with gr.Tab("Measured", id="compare-measured", elem_id="tab-compare-measured") as tab:
             measured_tab(engine, tab)
         with gr.Tab("Quiz", id="compare-quiz", elem_id="tab-compare-quiz"):
@@ -60,32 +60,35 @@ def compare_tab(engine: Engine, cards: Sequence[Card]) -> gr.Tabs:
 
 # Tells the server what a selected question is to begin with: the page's link until a board is there, then what it held last, and
 # the panes that were looked at last, whichever question they were asked.
-_SELECTED = """(link, kept, panes, opening) => {{
+_SELECTED = """(link, kept, panes, opening, guests) => {{
     const linked = /[?&]compare=/.test(location.search) && !document.querySelector(".lp-board");
     const here = window.playground?.panels["{id}"]?.kept?.query ?? "";
     window.playground?.shown("{id}");
-    return [linked ? location.search : "", here, JSON.stringify(window.playground?.panes ?? []), opening]; }}"""
+    return [linked ? location.search : "", here, JSON.stringify(window.playground?.panes ?? []), opening, guests]; }}"""
 
 
-def _open_when_wanted(engine: Engine, booth: Booth, tab: gr.Tab, cards: Sequence[Card], told: list[gr.Textbox]) -> None:
-    def wanted(link: str, kept: str, panes: str, opening: str) -> Any:
+def _open_when_wanted(engine: Engine, booth: Booth, tab: gr.Tab, cards: Sequence[Card], told: list[gr.Textbox], guests: gr.State) -> None:
+    def wanted(link: str, kept: str, panes: str, opening: str, added: list[str]) -> Any:
         try:
             if link:
                 linked = Comparison.from_query(link, cards=engine.cards)
-                return linked.to_query() if isinstance(linked.question, booth.question) else gr.skip()
+                return f"{linked.to_query()}#0#{','.join(added)}" if isinstance(linked.question, booth.question) else gr.skip()
             now = opened(engine, booth.question, cards, kept, json.loads(panes))
-            return now if now != kept else gr.skip()
+            offers = ",".join(added)
+            return f"{now}#0#{offers}" if now != kept or offers != opening.rpartition("#")[2] else gr.skip()
         except (PlaygroundError, ValueError, TypeError):  # a bad link is told of by the page's own load event
-            return opening or opened(engine, booth.question, cards, "", [])
+            return opening or f"{opened(engine, booth.question, cards, '', [])}#0#{','.join(added)}"
 
-    tab.select(wanted, [*told, booth.opening], booth.opening, js=_SELECTED.format(id=booth.id), concurrency_limit=None, **PRIVATE)
+    tab.select(wanted, [*told, booth.opening, guests], booth.opening, js=_SELECTED.format(id=booth.id), concurrency_limit=None, **PRIVATE)
 
-    @gr.render(inputs=[booth.opening], triggers=[booth.opening.change], show_progress="hidden")
-    def panel(opening: str) -> None:
-        query, _, place = opening.partition("#")
+    @gr.render(inputs=[booth.opening, guests], triggers=[booth.opening.change], show_progress="hidden")
+    def panel(opening: str, added: list[str]) -> None:
+        query, place, _ = opening.split("#") if opening else ("", "", "")
         try:
             if query:
-                BoardPanel(engine, booth, cards, Comparison.from_query(query, cards=engine.cards)).build(int(place or 0))
+                known = engine.cards or {}
+                offers = [*cards, *(known[each] for each in added if each in known)]
+                BoardPanel(engine, booth, offers, Comparison.from_query(query, cards=engine.cards), ",".join(added)).build(int(place))
         except PlaygroundError as error:
             gr.Markdown(f"**This comparison could not be opened.** {why(error)}", elem_classes="lp-notice")
 
@@ -109,6 +112,8 @@ class BoardPanel:
     booth: Booth
     cards: Sequence[Card]
     start: Comparison
+    added: str
+    """Ids of the cards among them that this visit added, with commas."""
     widgets: dict[str, gr.components.Component] = field(default_factory=dict)
     specs: dict[str, KnobSpec] = field(default_factory=dict)
     changes: list[tuple[Any, dict[str, Any], Change]] = field(default_factory=list)
@@ -235,7 +240,7 @@ class BoardPanel:
                 asked = self.comparison(values)
                 panes = [*asked.panes]
                 place = change(panes, values)
-                return f"{Comparison(asked.question, tuple(panes)).to_query()}#{place}"
+                return f"{Comparison(asked.question, tuple(panes)).to_query()}#{place}#{self.added}"
             except Exception as error:
                 raise gr.Error(why(error), print_exception=False) from error
 

@@ -71,7 +71,7 @@ class Panel:
 
 
 def build_panel(engine: Engine, panel: Panel, cards: Sequence[Card], request: Request) -> None:
-    """Builds it inside the current context, for one of its family's cards, with its knobs as the request has them."""
+    """Builds it inside the current context, for one of the `cards` that it follows, with its knobs as the request has them."""
     entry = find_card(engine.cards or {}, request.card)
     first, model = engine.model(cards[0].id), engine.model(entry.id)
     panel.specs = {spec.name: spec for spec in panel.task.specs_for(first)}
@@ -93,11 +93,15 @@ def build_panel(engine: Engine, panel: Panel, cards: Sequence[Card], request: Re
 def _follow_card(engine: Engine, panel: Panel, cards: Sequence[Card]) -> None:
     """Another model has other directions, may lack a knob, and may have other defaults."""
     shown = [{spec.name for spec in engine.model(card.id).knobs()} for card in cards]
-    some, own = set.union(*shown) - set.intersection(*shown), {name for card in cards for name in card.defaults}
+    some, tunes = set.union(*shown) - set.intersection(*shown), {name for card in cards for name in card.defaults}
     walks = [name for name, spec in panel.specs.items() if spec.widget == "direction"]
-    choosy, tuned = [name for name in panel.specs if name in some], [name for name in panel.specs if name in own]
+    choosy, tuned = [name for name in panel.specs if name in some], [name for name in panel.specs if name in tunes]
+
+    own = {card.id for card in cards}
 
     def suited(card_id: str) -> dict[gr.components.Component, Any]:
+        if card_id not in own:  # it gets a panel of its own
+            return {panel.widgets[name]: gr.skip() for name in (*walks, *choosy)}
         model = engine.model(card_id)
         known, offered = {spec.name for spec in model.knobs()}, direction_choices(model.directions())
         updates = {panel.widgets[name]: gr.Dropdown(choices=offered) for name in walks}
@@ -227,7 +231,7 @@ def default_of(spec: KnobSpec, card: Card) -> Any:
 
 def shelf_of(engine: Engine, card: Card) -> dict[str, Any]:
     """What a picker shows of a card's test pictures: which stand in the gallery, in how many columns, and their classes."""
-    shelf = engine.shelf(card.dataset)
+    shelf = engine.shelf_of(card.id)
     indices = shelf.gallery()
     names = {str(index): shelf.classes[shelf.labels[index]] for index in range(len(shelf.labels))}
     return {"indices": indices, "columns": len(shelf.classes), "names": {str(i): names[str(i)] for i in indices}}

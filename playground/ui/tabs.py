@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 
-from playground.cards import Card
+from playground.cards import Card, find_card
 from playground.compare import Comparison
 from playground.engine import Engine, why
 from playground.errors import PlaygroundError
@@ -24,7 +25,11 @@ from playground.ui.panels import PRIVATE, Panel, build_panel
 
 @dataclass(frozen=True)
 class Place:
-    """Where a task's panel is built: `opening` is "" until it is wanted, then the query string of its first request."""
+    """Where a task's panel is built: `opening` is "" until it is wanted, then the query string of its first request.
+
+    The page's own `cards` share a panel, whose knobs follow the choice of the model. A model that somebody added may differ in
+    anything (size, classes, knobs), so it gets a panel built for it.
+    """
 
     family: type[Model]
     task: type[Task]
@@ -32,6 +37,14 @@ class Place:
     card: gr.Dropdown
     tasks: gr.Tabs
     opening: gr.State
+
+    def has(self, request: Request, engine: Engine) -> bool:
+        """Whether a request is made here."""
+        return request.task.name == self.task.name and find_card(engine.cards or {}, request.card).family == self.family.family
+
+    def sharing(self, card: Card) -> Sequence[Card]:
+        """The cards whose choice the panel of `card` follows."""
+        return self.cards if card in self.cards else [card]
 
     @property
     def id(self) -> str:
@@ -55,15 +68,23 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
     with gr.Row(equal_height=False, elem_classes="lp-family"):
         with gr.Column(scale=5, min_width=320):
             introduction(engine, family, default.id)
-        with gr.Column(scale=2, min_width=280, visible=len(cards) > 1):
+        with gr.Column(scale=2, min_width=280):
             card = gr.Dropdown(
                 [(entry.title, entry.id) for entry in cards],
                 value=default.id,
+                visible=len(cards) > 1,
                 label="Model",
                 show_label=False,
                 container=False,
                 elem_id=f"{family.family}-card",
             )
+    family_places = _places(engine, family, cards, card)
+    _rebuild_for_added(engine, family_places, card)
+    return family_places
+
+
+def _places(engine: Engine, family: type[Model], cards: Sequence[Card], card: gr.Dropdown) -> list[Place]:
+    default = cards[0]
     link = gr.Textbox("", visible=False)  # a place among the inputs of tabs: the browser fills it in
     model, places = engine.model(default.id), []
     with gr.Tabs(selected=f"{family.family}-{_first_task(family)}", elem_id=f"{family.family}-tasks") as tasks:
@@ -93,8 +114,7 @@ def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbo
             request = Request.from_query(query, cards=engine.cards)
         except PlaygroundError:
             return gr.skip()  # said by the page's own load event
-        mine = request.task.name == place.task.name and request.card in {each.id for each in place.cards}
-        return request.to_query() if mine else gr.skip()
+        return request.to_query() if place.has(request, engine) else gr.skip()
 
     # Queued, all of it: the browser does not follow a state that changed outside the queue.
     inputs, js = [place.card, link, place.opening], _SELECTED.format(panel=place.id)
@@ -102,13 +122,65 @@ def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbo
 
     @gr.render(inputs=[place.opening], triggers=[place.opening.change], show_progress="hidden")
     def panel(opening: str) -> None:
-        if opening:
+        if not opening:
+            return
+        try:
             request = Request.from_query(opening, cards=engine.cards)
-            build_panel(engine, Panel(place.family, place.task, place.card), place.cards, request)
+            card = find_card(engine.cards or {}, request.card)
+            place.task.check(engine.model(card.id))
+            build_panel(engine, Panel(place.family, place.task, place.card), place.sharing(card), request)
+        except PlaygroundError as error:
+            gr.Markdown(why(error), elem_classes="lp-notice")
+
+
+def _rebuild_for_added(engine: Engine, places: Sequence[Place], card: gr.Dropdown) -> None:
+    """Another model than the page's own, or back from one: the panels that were opened are built anew for it."""
+    openings = [place.opening for place in places]
+
+    def moved(chosen: str, *opened: str) -> list[Any]:
+        return [_reopened(engine, place, chosen, opening) for place, opening in zip(places, opened, strict=True)]
+
+    card.change(moved, [card, *openings], openings, concurrency_limit=None, **PRIVATE)
+
+
+def _reopened(engine: Engine, place: Place, chosen: str, opening: str) -> Any:
+    own = {card.id for card in place.cards}
+    before = dict(parse_qsl(opening)).get("card", "")
+    if not before or before == chosen or {before, chosen} <= own:
+        return gr.skip()
+    return place.plain(engine, chosen)
+
+
+def offered(engine: Engine, family: type[Model], cards: Sequence[Card], guests: Sequence[str], chosen: str) -> Any:
+    """The choice of a family's model: the page's own `cards`, then those that this visit added; `chosen` where it is still there."""
+    known = engine.cards or {}
+    added = [known[each] for each in guests if each in known and known[each].family == family.family]
+    ids = [card.id for card in (*cards, *added)]
+    value = chosen if chosen in ids else cards[0].id
+    return gr.Dropdown(choices=[(card.title, card.id) for card in (*cards, *added)], value=value, visible=len(ids) > 1)
+
+
+def welcome(engine: Engine, places: Sequence[Place], tabs: gr.Tabs, guests: gr.State, library: gr.HTML) -> None:
+    """Lets a visit's own models be chosen in their family's tab, and opens the one that the list of models fires `open` with."""
+    firsts = {place.card: place for place in reversed(places)}  # one place of each family
+    choices = [*firsts]
+
+    def offer(added: list[str], *chosen: str) -> list[Any]:
+        return [offered(engine, place.family, place.cards, added, now) for place, now in zip(firsts.values(), chosen, strict=True)]
+
+    def open_card(added: list[str], event: gr.EventData) -> dict[Any, Any]:
+        card = (engine.cards or {}).get(str(event._data))
+        place = next((place for place in firsts.values() if card is not None and place.family.family == card.family), None)
+        if card is None or place is None:
+            return {tabs: gr.skip()}
+        return {tabs: gr.Tabs(selected=card.family), place.card: offered(engine, place.family, place.cards, added, card.id)}
+
+    guests.change(offer, [guests, *choices], choices, concurrency_limit=None, **PRIVATE)
+    library.open(open_card, guests, [tabs, *choices], concurrency_limit=None, **PRIVATE)
 
 
 def restorer(
-    engine: Engine, places: Sequence[Place], tabs: gr.Tabs, questions: gr.Tabs, notice: gr.Markdown
+    engine: Engine, places: Sequence[Place], tabs: gr.Tabs, questions: gr.Tabs, notice: gr.Markdown, guests: gr.State
 ) -> tuple[Callable[[gr.Request], dict[Any, Any]], list[gr.components.Component]]:
     """The function for `page.load`, which opens what a link asks for, and its outputs: notice, tabs, models and the first place."""
     first = places[0]
@@ -116,6 +188,7 @@ def restorer(
         notice,
         tabs,
         questions,
+        guests,
         *dict.fromkeys(part for place in places for part in (place.tasks, place.card)),
         first.opening,
     ]
@@ -124,8 +197,9 @@ def restorer(
         query = str(http.query_params or "")
         try:
             if "compare" in http.query_params:
-                name = Comparison.from_query(query, cards=engine.cards).question.name
-                return {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=f"compare-{name}")}
+                comparison = Comparison.from_query(query, cards=engine.cards)
+                name, brought = comparison.question.name, _added(engine, [pane.card for pane in comparison.panes])
+                return {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=f"compare-{name}"), guests: brought}
             if "card" not in http.query_params and "task" not in http.query_params:
                 return {notice: gr.skip()}
             request = Request.from_query(query, cards=engine.cards)
@@ -133,8 +207,14 @@ def restorer(
         except PlaygroundError as error:
             said = gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True)
             return {notice: said, first.opening: first.plain(engine, first.cards[0].id)}
-        family = engine.model(request.card).family
-        place = next(place for place in places if place.id == f"{family}-{request.task.name}")
-        return {tabs: gr.Tabs(selected=family), place.tasks: gr.Tabs(selected=place.id), place.card: request.card}
+        place = next(place for place in places if place.has(request, engine))
+        brought = _added(engine, [request.card])
+        chosen = offered(engine, place.family, place.cards, brought, request.card)
+        return {tabs: gr.Tabs(selected=place.family.family), place.tasks: gr.Tabs(selected=place.id), place.card: chosen, guests: brought}
 
     return restore, outputs
+
+
+def _added(engine: Engine, cards: Sequence[str]) -> list[str]:
+    """Those of some cards that are not the page's own."""
+    return [card for card in dict.fromkeys(cards) if card not in set(engine.cards or {})]

@@ -103,12 +103,13 @@
         pad.addEventListener("pointerup", () => { last = null; });
         $(dialog, ".lp-clear").addEventListener("click", clear);
         $(dialog, ".lp-cancel").addEventListener("click", () => dialog.close());
-        $(dialog, ".lp-use").addEventListener("click", () => { dialog.close(); this.put(`png:${packed(pad, this.props.size)}`); });
+        $(dialog, ".lp-use").addEventListener("click", () => { dialog.close(); this.put(`png:${packed(pad, Math.min(this.props.size, DRAWN))}`); });
       }
       dialog.showModal();
     }
   }
 
+  const DRAWN = 96; // pixels a side that a drawing is kept at: it must fit into a link
   const packed = (pad, size) => {
     const small = Object.assign(document.createElement("canvas"), { width: size, height: size }), context = small.getContext("2d");
     context.imageSmoothingQuality = "high";

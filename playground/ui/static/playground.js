@@ -48,7 +48,8 @@
   const LINE = 17, BELOW = 5; // and for each line of the name below one, where they have names
   const whole = (across, down, width, height, size, name = 0) => { // the factor that pictures are enlarged by, in device pixels
     const room = Math.min((width - GAP * (across - 1)) / across, (height - GAP * (down - 1)) / down - name);
-    return Math.max(1, Math.floor(room * (devicePixelRatio || 1) / size));
+    const fitting = room * (devicePixelRatio || 1) / size;
+    return fitting >= 1 ? Math.floor(fitting) : Math.max(1 / size, fitting); // large pictures are reduced to what there is room for
   };
 
   // ---- a panel: knobs on one side, pictures on the other ----------------------------------------------------------
@@ -194,7 +195,8 @@
       this.cell = this.paint(this.canvas, cells, this.across, down, stage.clientWidth, stage.clientHeight, size);
       if (!this.isGrid) {
         const { places } = this, rows = count / places;
-        const factor = Math.max(1, Math.min(3 - (rows > 1) - (rows > 3), Math.floor($(this.element, ".lp-strip").clientWidth / (places * (size + 2)))));
+        const fitting = $(this.element, ".lp-strip").clientWidth / (places * (size + 2));
+        const factor = fitting >= 1 ? Math.min(3 - (rows > 1) - (rows > 3), Math.floor(fitting)) : fitting;
         this.stripCellWidth = this.paint(this.strip, [...Array(count).keys()], places, rows, places * (size * factor + 2), rows * (size * factor + 2), size);
       }
     }
@@ -206,14 +208,15 @@
     paint(canvas, cells, across, down, width, height, size) {
       const named = canvas === this.canvas ? this.name : 0, ratio = devicePixelRatio || 1;
       const [left, top] = canvas === this.canvas ? (this.margins = this.titles(canvas)) : [0, 0];
-      const cell = size * whole(across, down, width - left, height - top, size, named), space = cells.length > 1 ? Math.round(GAP * ratio) : 0, pitch = cell + space + Math.round(named * ratio);
+      const factor = whole(across, down, width - left, height - top, size, named), cell = Math.max(1, Math.round(size * factor)), space = cells.length > 1 ? Math.round(GAP * ratio) : 0, pitch = cell + space + Math.round(named * ratio);
       const own = across * cell + space * (across - 1) + left * ratio;
       canvas.width = named && this.isTitled ? clamp(this.longest(canvas) * ratio, own, Math.max(own, (width - 24) * ratio)) : own;
       canvas.height = down * pitch - space + top * ratio;
       canvas.style.width = `${canvas.width / ratio}px`;
       canvas.style.height = `${canvas.height / ratio}px`;
       const context = canvas.getContext("2d");
-      context.imageSmoothingEnabled = false;
+      context.imageSmoothingEnabled = factor < 1; // crisp when enlarged, smooth when reduced
+      context.imageSmoothingQuality = "high";
       cells.forEach((index, place) => {
         const x = (place % across) * (cell + space) + left * ratio, y = Math.floor(place / across) * pitch + top * ratio;
         context.drawImage(this.bitmap, (index % this.about.columns) * size, Math.floor(index / this.about.columns) * size, size, size, x, y, cell, cell);
@@ -310,7 +313,7 @@
     save(what) {
       const kept = this.kept;
       if (!kept) return say("Nothing has been made yet.");
-      const name = `${kept.card}-${this.props.task}`;
+      const name = `${kept.card.replace(/[^\w.-]+/g, "-")}-${this.props.task}`;
       if (what === "png") return download(kept.png, `${name}.png`);
       if (what === "large") return fetched(`${PICTURE}?scale=8&${kept.query}`, `${name}-large.png`);
       if (what === "cell") return kept.cells[this.selected] ? fetched(`${PICTURE}?scale=1&${kept.cells[this.selected]}`, `${name}-${this.selected + 1}.png`) : say("This picture has no latent of its own; save the sheet.");
