@@ -1,4 +1,4 @@
-"""`python -m playground serve | sample | train | evaluate`: everything that needs no page."""
+"""`python -m playground serve | sample | fetch | train | evaluate | publish`: everything that needs no page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from playground.errors import PlaygroundError, UnknownCard
+from playground.errors import BadRequest, PlaygroundError, UnknownCard
 from playground.settings import Settings
 
 
@@ -35,9 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, help="instead of PLAYGROUND_PORT")
     serve.set_defaults(run=_serve)
     sample = commands.add_parser("sample", help="draw pictures from a card; any knob as --name value")
-    sample.add_argument("card")
+    sample.add_argument("card", help="a card's id; or any model of the Hub (owner/name, owner/name@revision), or a folder")
     sample.add_argument("--out", type=Path, required=True, help="a folder of PNGs, or a file ending in .npz")
     sample.set_defaults(run=_sample)
+    fetch = commands.add_parser("fetch", help="bring in a model of the Hub, and pin it to its commit")
+    fetch.add_argument("model", help="owner/name, owner/name@revision, or the id of a listed card")
+    fetch.set_defaults(run=_fetch)
     train = commands.add_parser("train", help="train a card from nothing, or go on with it")
     train.add_argument("card", nargs="?", help="which card; or --all")
     train.add_argument("--all", action="store_true", help="every card, within --minutes together")
@@ -65,6 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
     evaluate.add_argument("--data", type=Path, help="folder of the data set's .gz files")
     evaluate.set_defaults(run=_evaluate)
+    publish = commands.add_parser("publish", help="put a card on the Hugging Face Hub, as a repo of its own; the token is HF_TOKEN's")
+    publish.add_argument("card", nargs="?", help="which card; or --all")
+    publish.add_argument("--all", action="store_true", help="every card whose files are here")
+    publish.add_argument("--namespace", required=True, help="your user name on the Hub, or an organization's: the repo is NAMESPACE/CARD")
+    publish.add_argument("--private", action="store_true", help="a new repo is seen by nobody else")
+    publish.add_argument("--yes", action="store_true", help="overwrite other content of the repo without asking")
+    publish.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    publish.add_argument("--record", action="store_true", help="write the repo and its commit into models.toml")
+    publish.set_defaults(run=_publish)
     return parser
 
 
@@ -80,6 +92,21 @@ def _sample(options: argparse.Namespace, rest: Sequence[str]) -> None:
 
     for path in sample_to(options.out, options.card, list(rest), Settings.from_environment()):
         print(path)
+
+
+def _fetch(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from playground.engine import Engine
+    from playground.library import Library
+
+    library = Library(Engine(Settings.from_environment()))
+    finding = library.look(options.model)
+    print(
+        f"{finding.card.title}: {finding.parameters / 1e6:,.1f} million parameters, {finding.bytes / 1e6:,.0f} MB. {finding.note}".rstrip()
+    )
+    for step in library.adopt(finding):
+        if step.total and sys.stderr.isatty():
+            print(f"\r{step.done / 1e6:,.0f} of {step.total / 1e6:,.0f} MB", end="", file=sys.stderr, flush=True)
+    print(finding.card.id)
 
 
 def _train(options: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -155,6 +182,34 @@ def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
             print(line, flush=True)
         return
     run.run(chosen)
+
+
+def _publish(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from playground.hub.publishing import Publisher
+
+    settings = Settings.from_environment()
+    publisher = Publisher(
+        settings.weights_dir,
+        options.namespace,
+        agree=(lambda question: True) if options.yes else _agree,
+        private=options.private,
+        dry_run=options.dry_run,
+        record=options.record,
+        timeout=settings.hub_timeout,
+        retries=settings.hub_retries,
+    )
+    for line in publisher.run(publisher.publishable() if options.all else [_named(options)]):
+        print(line, flush=True)
+
+
+def _agree(question: str) -> bool:
+    """Whether a person at the terminal says yes. Raises `BadRequest` when there is no terminal."""
+    if not sys.stdin.isatty():
+        raise BadRequest(f"{question} There is no terminal to answer at.", "Say --yes, or leave the repo as it is.")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ Python are all this one thing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -63,18 +63,32 @@ class Request:
         """Lines that make the same pixels with the installed package."""
         knobs = {**self.task.to_plain(), **self.params.to_plain()}
         lines = [f"    {name}={value!r}," for name, value in knobs.items()]
+        adopted = adopting([self.card])
         return "\n".join(
             [
                 "from playground import Engine, Request",
                 "",
+                *adopted,
                 "request = Request.build(",
                 f"    {self.card!r}, {self.task.name!r},",
                 *lines,
+                *(["    cards=engine.cards,"] if adopted else []),
                 ")",
-                "result = Engine().run(request)",
+                f"result = {'engine' if adopted else 'Engine()'}.run(request)",
                 'result.save("picture.png")',
             ]
         )
+
+
+def adopting(cards: Iterable[str]) -> list[str]:
+    """Lines of Python that bring in those of some cards that are not the page's own; none where all are."""
+    added = [card for card in dict.fromkeys(cards) if "/" in card]
+    lines = [f"engine.adopt({_source(card)!r})" for card in added]
+    return ["engine = Engine()", *lines] if added else []
+
+
+def _source(card: str) -> str:
+    return f"path/of/{card[2:].partition('@')[0]}" if card.startswith("./") else card
 
 
 def read_query(text: str, several: Collection[str] = ()) -> dict[str, Any]:

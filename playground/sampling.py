@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,13 +20,14 @@ def sample_to(out: Path, card: str, knobs: Sequence[str], settings: Settings) ->
     """Writes `--num-samples` pictures and yields the files: one PNG each with its recipe inside, or all in one `.npz`.
 
     The `.npz` holds `images`, uint8 (N, H, W, C). Raises `BadKnob` for an option that is no knob or does not fit, `BadWeights` when
-    there are no cards.
+    there are no cards, and what `Engine.adopt` raises for a model that is none of ours.
     """
     options = read_options(knobs)
     count, seed = _whole(options.pop("num_samples", "16"), "num-samples"), _whole(options.pop("seed", "0"), "seed")
     engine = Engine(settings)
     if engine.problem:
         raise engine.problem
+    card = own_or_adopted(engine, card)
     results = _results(engine, card, options, count, seed)
     if out.suffix == ".npz":
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -35,9 +37,16 @@ def sample_to(out: Path, card: str, knobs: Sequence[str], settings: Settings) ->
     out.mkdir(parents=True, exist_ok=True)
     for result in results:
         for index in range(len(result.pictures)):
-            path = out / f"{card}-seed{result.sheet.seeds[index]:010d}.png"
+            path = out / f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', card)}-seed{result.sheet.seeds[index]:010d}.png"
             path.write_bytes(result.cell_png(index))
             yield path
+
+
+def own_or_adopted(engine: Engine, model: str) -> str:
+    """The id of a card of ours, or of any other model (see `Engine.adopt`), which is fetched if it must be."""
+    known = (engine.cards or {}).get(model)
+    is_ours = known.files if known is not None else "/" not in model
+    return model if is_ours else engine.adopt(model).id
 
 
 def _results(engine: Engine, card: str, options: dict[str, str], count: int, seed: int) -> Iterator[Result]:

@@ -6,11 +6,12 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from playground import Engine, Request, Settings
+from playground import Comparison, Engine, Request, Settings
 from playground.cards import MAX_ADDED, Card, Catalogue, bundled_cards
 from playground.errors import BadRequest, BadWeights, FetchStopped, HubUnreachable, NotCapable, UnknownCard
 from playground.hub import Lock, parse_name
@@ -320,3 +321,36 @@ def test_a_damaged_lock_file_is_named(remote: HubServer, weights: Path) -> None:
 )
 def test_names_of_repos(text: str, parsed: tuple[str, str | None]) -> None:
     assert parse_name(text) == parsed
+
+
+def test_python_of_an_added_model_brings_it_in(remote: HubServer, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = remote.add_repo(REPO, contents())
+    engine = engine_of(weights)
+    card = engine.adopt(REPO)
+    request = Request.build(card.id, "sample", cards=engine.cards, num_samples=1)
+    comparison = Comparison.build("seed", [card.id, "vae-beta-4-fashion-28"], cards=engine.cards, num_samples=1)
+    monkeypatch.setenv("PLAYGROUND_WEIGHTS_DIR", str(weights))
+    monkeypatch.chdir(tmp_path)
+    for code in (request.to_python(), comparison.to_python()):
+        assert f"engine.adopt('{REPO}@{commit}')" in code
+        made: dict[str, Any] = {}
+        exec(code, made)
+    np.testing.assert_array_equal(made["board"].answers[0].pictures(), engine.run(request).pictures)
+
+
+def test_the_command_line_fetches_and_samples(
+    remote: HubServer, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from playground.__main__ import main
+
+    commit = remote.add_repo(REPO, contents())
+    monkeypatch.setenv("PLAYGROUND_WEIGHTS_DIR", str(weights))
+    assert main(["fetch", REPO]) == 0
+    title, card_id = capsys.readouterr().out.splitlines()
+    assert title.startswith("my-vae · VAE, 28×28: ") and card_id == f"{REPO}@{commit}"
+    remote.requests.clear()
+    assert main(["sample", card_id, "--num-samples", "2", "--out", str(tmp_path / "out")]) == 0
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [f"acme-my-vae-{commit}-seed{seed:010d}.png" for seed in (0, 1)]
+    assert remote.requests == []
+    assert main(["fetch", "acme/nothing"]) == 2
+    assert "There is no acme/nothing on the Hub" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from playground.settings import PROJECT
 from playground.training.model_card import MEANING
 from tools.write_readme import README, filled, tables
 
-GENERATIVE = [card for card in bundled_cards().values() if card.family in FAMILIES]
+GENERATIVE = [card for card in bundled_cards().values() if card.family in FAMILIES and card.files]
 
 
 def pins(name: str) -> dict[str, str]:

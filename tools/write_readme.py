@@ -1,4 +1,4 @@
-"""`make figures`: puts the tables that code and `metrics.json` know into README, between their markers."""
+"""`make figures`: puts what code and `metrics.json` know into README, between its markers, and into the metadata of every model card."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from playground.settings import PROJECT, Settings
-from playground.training.model_card import figures_table
+from playground.training.model_card import figures_table, rewrite_metadata
 
 README = PROJECT / "README.md"
 
@@ -30,3 +30,4 @@ def filled(text: str, contents: Mapping[str, str]) -> str:
 
 if __name__ == "__main__":
     README.write_text(filled(README.read_text(), tables()))
+    rewrite_metadata(PROJECT / "weights")

@@ -13,7 +13,7 @@ from playground.compare.running import Board, run
 from playground.engine import Engine
 from playground.errors import BadLink, BadRequest
 from playground.families import find_family
-from playground.request import read_query
+from playground.request import adopting, read_query
 
 MAX_PANES = 6
 NAME, PANE = "compare", "pane"
@@ -69,18 +69,21 @@ class Comparison:
         """Lines that make the same pixels with the installed package."""
         panes = [f"        ({pane.card!r}, {pane.params.to_plain()!r})," for pane in self.panes]
         knobs = [f"    {name}={value!r}," for name, value in self.question.to_plain().items()]
+        adopted = adopting(pane.card for pane in self.panes)
         return "\n".join(
             [
                 "from playground import Comparison, Engine",
                 "",
+                *adopted,
                 "comparison = Comparison.build(",
                 f"    {self.question.name!r},",
                 "    [",
                 *panes,
                 "    ],",
                 *knobs,
+                *(["    cards=engine.cards,"] if adopted else []),
                 ")",
-                "board = comparison.run(Engine())",
+                f"board = comparison.run({'engine' if adopted else 'Engine()'})",
                 'board.save("comparison.zip")',
             ]
         )

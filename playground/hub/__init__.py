@@ -2,7 +2,7 @@
 
 from playground.hub.download import SPARE_BYTES, Wanted, Watch, digest_of, fetch, free_bytes, resolve
 from playground.hub.lock import Lock, Pin
-from playground.hub.places import Place, bytes_of, forget, place_of
+from playground.hub.places import Place, bytes_of, forget, page_of, place_of
 from playground.hub.repos import COMMIT, Listing, look, parse_name
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "forget",
     "free_bytes",
     "look",
+    "page_of",
     "parse_name",
     "place_of",
     "resolve",

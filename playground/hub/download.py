@@ -109,12 +109,12 @@ def digest_of(path: Path, length: int = 64) -> str:
     status = path.stat()
     key = (str(path), status.st_size, status.st_mtime_ns, length)
     if key not in _verified:
-        _verified[key] = file_sha256(path) if length == 64 else _git_sha1(path)
+        _verified[key] = file_sha256(path) if length == 64 else git_sha1(path.read_bytes())  # of a small file: what is large has a sha256
     return _verified[key]
 
 
-def _git_sha1(path: Path) -> str:
-    data = path.read_bytes()  # small ones alone: what is large has a sha256
+def git_sha1(data: bytes) -> str:
+    """What git calls a file with this content, 40 hex digits."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 

@@ -25,6 +25,13 @@ def place_of(card: Card, weights_dir: Path) -> Place:
     return "cached" if here else "hub"
 
 
+def page_of(repo: str, revision: str | None = None) -> str:
+    """The address of a repo's page on the Hub, or on the mirror that HF_ENDPOINT names."""
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{repo}" + (f"/tree/{revision}" if revision else "")
+
+
 def forget(repo: str, commit: str) -> int:
     """Deletes a fetched commit from the cache, but what other commits share; returns the bytes that became free.
 

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from playground.cards import Card, bundled_cards
 from playground.families import Model
 from playground.training.report import REPORT
 
+TASK = "unconditional-image-generation"
+DATASET = {"type": "zalando-datasets/fashion_mnist", "name": "Fashion-MNIST", "split": "test"}
 MEANING = {
     "distortion_nats": "distortion of the bound, −E log p(x | z), nats",
     "rate_nats": "rate of the bound, KL(q(z | x) ‖ N(0, I)), nats",
@@ -40,18 +44,21 @@ MEANING = {
 }
 """What each name of `metrics.json` means."""
 
+NO_RESULTS = ("classifier_fd_floor", "parameters", "bytes", "gflop_per_picture", "ms_per_picture")
+"""Figures that are no results of the model on the test pictures: the floor, and what it costs."""
+TYPES = {"reconstruction_psnr_db": "psnr", "reconstruction_ssim": "ssim", "precision": "improved_precision", "recall": "improved_recall"}
+"""What the Hub calls a metric, where that is not our name. Its own `precision` and `recall` are those of a classifier's answers."""
+IN_FEATURES = {
+    "classifier_fd": "Fréchet distance to the test pictures",
+    "classifier_kid": "kernel distance to the test pictures",
+    "precision": "precision of generated pictures (arXiv 1904.06991)",
+    "recall": "recall of generated pictures (arXiv 1904.06991)",
+    "density": "density of generated pictures (arXiv 2002.09797)",
+    "coverage": "coverage of generated pictures (arXiv 2002.09797)",
+}
+"""Results that depend on the features, which on the Hub are thought to be Inception's, in words that can stand alone."""
 
-_TEMPLATE = """---
-license: {card.license}
-library_name: latent-playground
-pipeline_tag: unconditional-image-generation
-tags:
-  - {card.family}
-  - generative-model
-  - fashion-mnist
-datasets:
-  - fashion_mnist
----
+_TEMPLATE = """{metadata}
 
 # {card.title}
 
@@ -109,6 +116,7 @@ def write_model_card(
     training = json.loads((folder / "config.json").read_text())["training"]
     report = f"\n![Learning curves, and pictures of seeds 0 to 63]({REPORT})\n" if (folder / REPORT).is_file() else ""
     text = _TEMPLATE.format(
+        metadata=metadata(card, figures),
         card=card,
         family=model,
         lead=(inspect.getdoc(model) or "").partition("\n\n")[0],
@@ -122,6 +130,34 @@ def write_model_card(
         training=training,
     )
     (folder / "README.md").write_text(text)
+
+
+def metadata(card: Card, figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """The front matter of a model card: YAML between two lines of `---`, with the results for the Hub's `model-index`."""
+    told = {
+        "license": card.license,
+        "library_name": "latent-playground",
+        "pipeline_tag": TASK,
+        "tags": [card.family, "generative-model", "fashion-mnist"],
+        "datasets": [DATASET["type"]],
+        "model-index": [{"name": card.id, "results": [{"task": {"type": TASK}, "dataset": DATASET, "metrics": _metrics(figures)}]}],
+    }
+    return f"---\n{yaml.safe_dump(told, allow_unicode=True, sort_keys=False, width=1000)}---"
+
+
+def _metrics(figures: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    words = MEANING | {name: f"{meaning}, in features of this project's own classifier" for name, meaning in IN_FEATURES.items()}
+    results = {name: figure["value"] for name, figure in figures.items() if name not in NO_RESULTS}
+    return [{"type": TYPES.get(name, name), "name": words[name], "value": value} for name, value in results.items()]
+
+
+def rewrite_metadata(weights_dir: Path) -> None:
+    """Writes the front matter of every measured card's README again, from its `metrics.json`; what stands below it stays."""
+    for card in bundled_cards(weights_dir).values():
+        figures, readme = weights_dir / card.id / "metrics.json", weights_dir / card.id / "README.md"
+        if figures.is_file() and readme.is_file():
+            _, _, body = readme.read_text().removeprefix("---\n").partition("\n---\n")
+            readme.write_text(f"{metadata(card, json.loads(figures.read_text()))}\n{body}")
 
 
 def _commands(training: Mapping[str, Any]) -> list[str]:
