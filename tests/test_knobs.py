@@ -195,6 +195,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No variable of ours, whoever runs the tests."""
     for name in Settings.model_fields:
         monkeypatch.delenv(PREFIX + name.upper(), raising=False)
+    monkeypatch.delenv("SPACE_ID", raising=False)
     return monkeypatch
 
 
@@ -238,6 +239,19 @@ def test_a_variable_that_does_not_fit_is_named_with_its_bound(bare_environment: 
     assert f"{PREFIX}{name}={value!r} does not fit" in str(caught.value)
     assert bound in caught.value.what.partition(" does not fit")[2]
     assert caught.value.remedy == Settings.model_fields[name.lower()].description
+
+
+def test_a_space_is_open_to_strangers(bare_environment: pytest.MonkeyPatch):
+    assert (Settings.from_environment().hub, Settings.from_environment().visitors) == ("any", "trusted")
+    bare_environment.setenv("SPACE_ID", "somebody/playground")
+    assert (Settings.from_environment().hub, Settings.from_environment().visitors) == ("listed", "strangers")
+    bare_environment.setenv(PREFIX + "HUB", "any")
+    assert Settings.from_environment().hub == "any"
+
+
+def test_the_lock_file_is_in_the_weights_folder_unless_it_is_put_elsewhere(tmp_path: Path):
+    assert Settings(weights_dir=tmp_path).lock_path == tmp_path / "hub-lock.json"
+    assert Settings(weights_dir=tmp_path, lock_file=tmp_path / "other").lock_path == tmp_path / "other"
 
 
 def test_the_table_lists_every_setting_once():
