@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -32,6 +33,9 @@ from playground.tasks import Bench, Sheet, find_task
 
 TEXT_KEY = "playground"
 """PNG text chunk that holds the request; `playground-weights` beside it holds the hash of the weights that ran."""
+
+MAX_WRITTEN = 2**20
+"""Bytes of the largest file of figures that is read."""
 
 
 @dataclass(frozen=True)
@@ -259,16 +263,23 @@ class Engine:
             return self._classifiers[name]
 
     def measured(self, card: str) -> Mapping[str, Any]:
-        """What `evaluate` wrote of a card; empty when there is nothing."""
-        return self._written(card, "metrics.json")
+        """What `evaluate` wrote of a card; empty when there is nothing. Figures of a model that somebody added are somebody's words:
+        those that are no finite numbers are left out."""
+        return {name: figure for name, figure in self._written(card, "metrics.json").items() if _is_figure(figure)}
 
     def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
-        """What `evaluate --sweep` wrote of a card: knob to rows, by rising value; empty when there is nothing."""
-        return self._written(card, "sweeps.json")
+        """What `evaluate --sweep` wrote of a card of ours: knob to rows, by rising value; empty when there is nothing."""
+        return self._written(card, "sweeps.json") if card in list(self._cards) else {}
 
     def _written(self, card: str, name: str) -> Mapping[str, Any]:
         file = self._folder(find_card(self._cards, card)) / name
-        return json.loads(file.read_text()) if file.exists() else {}
+        if not file.exists() or file.stat().st_size > MAX_WRITTEN:
+            return {}
+        try:
+            written = json.loads(file.read_text())
+        except ValueError:
+            return {}
+        return written if isinstance(written, dict) else {}
 
     def look_up(self, request: Request, recipe: Latent) -> Pictures:
         """The picture a recipe stands for, (H, W, C) uint8: the given one itself, or the decoded latent."""
@@ -377,6 +388,11 @@ class Engine:
                 if seat.users == 0:
                     total -= seat.model.bytes()
                     del self._seats[card_id]
+
+
+def _is_figure(figure: Any) -> bool:
+    numbers = [figure.get("value"), figure.get("n")] if isinstance(figure, dict) else [None]
+    return all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
 
 
 def _inferring(steps: Iterator[Sheet]) -> Iterator[Sheet]:

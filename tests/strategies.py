@@ -54,7 +54,7 @@ def values(spec: KnobSpec) -> st.SearchStrategy[Any]:
         return st.floats(spec.minimum, spec.maximum)
     if spec.kind == "bool":
         return st.booleans()
-    return st.sampled_from(list(spec.choices)) if spec.kind == "choice" else st.text(string.printable)
+    return st.sampled_from(list(spec.choices)) if spec.kind == "choice" else st.text(string.printable, max_size=spec.max_length)
 
 
 @st.composite

@@ -187,12 +187,13 @@ def test_what_may_not_come_in(remote: HubServer, weights: Path, settings: Mappin
         (contents(config__json=config(width=10**6)), "asks for width = 1000000. No network here has more than 8192."),
         (contents(config__json=config(width=[8] * 99)), "asks for 99 width"),
         (contents(config__json=config(family="oracle")), "is of the family 'oracle'. This page knows: ae, vae, gan, flow, diffusion."),
+        (contents(config__json=config(image_size="<b>")), "asks for image_size = '<b>': Input should be a valid integer"),
         (contents(config__json=b"{"), "config.json of acme/my-vae is not JSON"),
         (contents(config__json=b"[]"), "holds no configuration"),
         (contents(config__json=b'{"family": "vae", "x": "' + b" " * 2**20 + b'"}'), "A configuration has at most 1,048,576."),
         ({"config.json": config(), "model.bin": b"pickle"}, "model.bin, a pickle, which can run code. Only safetensors are loaded."),
         ({"config.json": config()}, "acme/my-vae has no model.safetensors."),
-        ({"README.md": b"Nothing."}, "is no model that this page knows. What fits: a card that this page's own"),
+        ({"README.md": b"Nothing."}, "is no model that this page knows. What fits: a card that this page's own train"),
     ],
 )
 def test_a_repo_that_does_not_fit_says_what_would(remote: HubServer, weights: Path, files: dict[str, bytes], words: str) -> None:
@@ -354,3 +355,17 @@ def test_the_command_line_fetches_and_samples(
     assert remote.requests == []
     assert main(["fetch", "acme/nothing"]) == 2
     assert "There is no acme/nothing on the Hub" in capsys.readouterr().err
+
+
+def test_figures_of_somebody_are_taken_for_what_they_are(remote: HubServer, weights: Path) -> None:
+    told = {
+        "recall": {"value": 0.5, "n": 10},
+        "coverage": {"value": "high", "n": 1},
+        "precision": 7,
+        "density": {"value": float("nan"), "n": 1},
+    }
+    remote.add_repo(REPO, contents(metrics__json=json.dumps(told).encode()))
+    remote.add_repo("acme/broken", contents(metrics__json=b"{"))
+    engine = engine_of(weights)
+    assert engine.measured(engine.adopt(REPO).id) == {"recall": {"value": 0.5, "n": 10}}
+    assert engine.measured(engine.adopt("acme/broken").id) == {}

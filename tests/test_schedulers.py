@@ -25,7 +25,7 @@ from diffusers import (
 from torch import Tensor
 
 from playground.families.base import Step
-from playground.families.samplers import CIRCLE, SCHEDULES, Predict, denoise, renoise
+from playground.families.samplers import CIRCLE, Predict, denoise, plan_of, renoise
 from playground.latent import Noise
 from playground.nets.diffusion import PATHS, Circle, Line, Path
 
@@ -196,7 +196,7 @@ def test_steps_tell_where_they_are_and_what_they_see(unet: UNet2DModel, path: Pa
 @pytest.mark.parametrize("name", CIRCLE)
 def test_every_number_of_steps_is_that_many_and_ends_at_the_picture(path: Path, name: str):
     for steps in (1, 2, 3, 7, 20, 61, 99, 100):
-        plan = SCHEDULES[path.name](name, steps)
+        plan = plan_of(path, name, steps)
         times = plan.scheduler.timesteps
         assert len(times) == (2 * steps - 1 if name == "heun" else steps)
         assert float(plan.times[0]) == pytest.approx(1, abs=2e-3) and 0 < float(plan.times.min()) <= 1 / steps + 1e-3

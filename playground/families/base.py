@@ -135,6 +135,10 @@ class Model(abc.ABC):
         """How often the network, or a part of it that waits for the last time, runs in a row to decode a batch."""
         return 1
 
+    def passes_back(self, params: Knobs) -> int:
+        """The same for finding the latents of a batch of pictures, by the way that its reconstructions are made."""
+        return 1
+
     @abc.abstractmethod
     def origin(self) -> Tensor:
         """The middle of the latent space, (1, *latent.shape)."""

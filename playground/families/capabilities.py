@@ -202,6 +202,9 @@ class HasODE(Protocol):
 class HasVariationalBound(Protocol):
     """Has a lower bound of the likelihood that is summed over the steps of its chain."""
 
+    bound_passes: int
+    """How often the network runs in a row for it."""
+
     def variational_bound(self, x: Tensor, noise: Noise) -> Tensor:
         """An estimate of the bound on log P of 8-bit pictures (B, C, H, W) in [-1, 1] in nats, (B,)."""
         ...

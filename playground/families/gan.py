@@ -186,6 +186,9 @@ class GAN(LandmarkedModel):
                 w = search.w.detach().clone()
                 yield Inversion(self._everywhere(w), index + 1, INVERSION_STEPS, self._picture(w, search.noise))
 
+    def passes_back(self, params: Knobs) -> int:
+        return 1 + INVERSION_STEPS  # the encoder's guess, then the search
+
     # -- opinions and places ----------------------------------------------------------------------------------------
 
     def score(self, x: Tensor) -> Tensor:

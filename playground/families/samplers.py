@@ -27,7 +27,7 @@ from torch import Tensor
 
 from playground.families.base import Step
 from playground.latent import Noise
-from playground.nets.diffusion import Circle, Line, Mixture, Path
+from playground.nets.diffusion import Arc, Line, Mixture, Path, Schedule
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 """What a network says at x_t (B, C, H, W) and times (B,) in 0..1: the heading u of that shape."""
@@ -50,9 +50,10 @@ def denoise(
     """Noise `z` (B, C, H, W) to pictures. Every step tells x_t, the x_0 it guesses and the noise it sees; the last `x` is the picture.
 
     With `num_left`, at least 1, `z` is x_t where so many steps are left (`time_left` says when), and only those are made. `eta` is
-    DDIM's share of fresh noise. Heun looks twice a step, so it has 2·`num_inference_steps` - 1 of them.
+    DDIM's share of fresh noise. Heun looks twice a step, so it has 2·`num_inference_steps` - 1 of them. Guesses are kept within [-1, 1]
+    where the path is `bounded`.
     """
-    plan = SCHEDULES[path.name](scheduler, num_inference_steps)
+    plan = plan_of(path, scheduler, num_inference_steps)
     first = 0 if num_left is None else plan.first(num_left)
     x = plan.entered(z, first)
     total = len(plan.scheduler.timesteps)
@@ -60,21 +61,21 @@ def denoise(
         x_t = plan.scheduler.scale_model_input(x, t) if hasattr(plan.scheduler, "scale_model_input") else x
         time = plan.times[index].to(z).expand(len(z))
         mixture = path.at(time)
-        u = mixture.clipped(x_t, predict(x_t, time))
+        u = path.within(mixture, x_t, predict(x_t, time))
         chance = {"generator": noise.generators(f"step/{index}")} if plan.noisy else {}
         x = plan.scheduler.step(u, t, x, **chance, **({"eta": eta} if plan.takes_eta else {})).prev_sample
-        guess = x.clamp(-1, 1) if index + 1 == total else mixture.picture(x_t, u)
+        guess = mixture.picture(x_t, u) if index + 1 < total else x.clamp(-1, 1) if path.bounded else x
         yield Step(guess, index + 1 - first, total - first, x_t, mixture.noise(x_t, u), float(plan.times[index]))
 
 
 def num_looks(path: Path, scheduler: str, num_inference_steps: int) -> int:
     """How often a sampler looks at x_t on the whole way."""
-    return len(SCHEDULES[path.name](scheduler, num_inference_steps).times)
+    return len(plan_of(path, scheduler, num_inference_steps).times)
 
 
 def time_left(path: Path, scheduler: str, num_inference_steps: int, num_left: int) -> float:
     """The time at which `num_left` steps of a sampler are left; 0 when none is."""
-    plan = SCHEDULES[path.name](scheduler, num_inference_steps)
+    plan = plan_of(path, scheduler, num_inference_steps)
     return float(plan.times[plan.first(num_left)]) if num_left else 0.0
 
 
@@ -93,6 +94,18 @@ def renoise(path: Path, predict: Predict, x: Tensor, num_inference_steps: int, n
             back = back + x - here.noised(there.picture(back, u), there.noise(back, u))
         x = back
         yield x
+
+
+def evened(path: Path, predict: Predict) -> tuple[Path, Predict]:
+    """The same way at an even pace, place by place, and what the network says there."""
+    if not isinstance(path, Schedule):
+        return path, predict
+    even = path.evened()
+
+    def along(x: Tensor, time: Tensor) -> Tensor:
+        return predict(x, path.time_of(even.place(time).tan()))
+
+    return even, along
 
 
 def renewed(now: Mixture, then: Mixture, x_t: Tensor, u: Tensor, share: Tensor | float, drawn: Tensor) -> Tensor:
@@ -125,7 +138,7 @@ def repaint(
         for _ in range(num_resamplings):
             index += 1
             fresh, known, back = (noise.normal(x.shape[1:], f"{use}/{index}").to(x) for use in ("step", "known", "back"))
-            u = now.clipped(x_t, predict(x_t, t.expand(len(x))))
+            u = path.within(now, x_t, predict(x_t, t.expand(len(x))))
             yield Step(torch.where(hidden, now.picture(x_t, u), x), index, total, x_t, now.noise(x_t, u), float(t))
             less = torch.where(hidden, renewed(now, then, x_t, u, 1.0, fresh), then.noised(x, known))
             x_t = now.signal / then.signal * less + lost(now, then) * back
@@ -172,9 +185,14 @@ CIRCLE: Mapping[str, type] = {
 }
 
 
-def circle_plan(name: str, num_inference_steps: int) -> Plan:
+def plan_of(path: Path, name: str, num_inference_steps: int) -> Plan:
+    """The scheduler of that name for a path."""
+    return arc_plan(path, name, num_inference_steps) if isinstance(path, Arc) else line_plan(name, num_inference_steps)
+
+
+def arc_plan(path: Arc, name: str, num_inference_steps: int) -> Plan:
     """Schedulers of diffusion."""
-    path, settings = Circle(), {"clip_sample": False} if name in ("ddpm", "ddim") else {}
+    settings = {"clip_sample": False} if name in ("ddpm", "ddim") else {}
     scheduler = CIRCLE[name](
         num_train_timesteps=path.num_train_timesteps,
         trained_betas=path.betas().tolist(),
@@ -229,6 +247,3 @@ class LineDDIM:
         now, then = (self.path.at(time.to(x.device).view(1)) for time in times)
         drawn = randn_tensor(x.shape, generator=generator, device=x.device)
         return SimpleNamespace(prev_sample=renewed(now, then, x, u, eta if self.always is None else self.always, drawn))
-
-
-SCHEDULES: Mapping[str, Callable[[str, int], Plan]] = {Circle.name: circle_plan, Line.name: line_plan}

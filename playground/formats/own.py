@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field
 
 from playground.errors import BadWeights
 from playground.families import FAMILIES, Model, find_family
-from playground.formats.base import Files, Format, Found, only, register
+from playground.formats.base import Files, Format, Found, Schema, only, register
 
 MAX_NUMBER = 8192
 MAX_PARTS = 32
 BESIDE = ("codes.safetensors", "landmarks.safetensors", "README.md", "metrics.json", "sweeps.json")
+
+
+class Shape(Schema):
+    """What all of our configurations say of their pictures."""
+
+    image_size: int = Field(28, ge=8, le=1024)
+    channels: int = Field(1, ge=1, le=3)
+    classes: tuple[Annotated[str, Field(max_length=60)], ...] = Field((), max_length=1000)
 
 
 @register
@@ -22,7 +31,7 @@ class Own(Format):
     """A card of this page."""
 
     name: ClassVar[str] = "playground"
-    says: ClassVar[str] = "a card that this page's own `train` and `publish` made (config.json with its family, model.safetensors)"
+    says: ClassVar[str] = "a card that this page's own train and publish commands made (config.json with its family, model.safetensors)"
 
     def recognise(self, files: Files) -> Found | None:
         if "config.json" not in files or not isinstance(family := files.words("config.json").get("family"), str):
@@ -30,11 +39,12 @@ class Own(Format):
         words = files.words("config.json")
         if family not in FAMILIES:
             raise BadWeights(f"{files.where} is of the family {family[:40]!r}.", f"This page knows: {', '.join(FAMILIES)}.")
-        bounded(words, f"config.json of {files.where}")
+        where = f"config.json of {files.where}"
+        bounded(words, where)
+        shape = Shape.read(words, where)
         needed = only(("config.json", files.weights("model")), files, *BESIDE)
-        title = f"{FAMILIES[family].title}, {words.get('image_size', 28)}×{words.get('image_size', 28)}"
-        classes = tuple(str(name) for name in words.get("classes") or ())
-        return Found(self.name, family, title, needed, parameters=files.sizes[needed[1]] // 2, classes=classes)
+        title = f"{FAMILIES[family].title}, {shape.image_size}×{shape.image_size}"
+        return Found(self.name, family, title, needed, parameters=files.sizes[needed[1]] // 2, classes=shape.classes)
 
     def open(self, folder: Path, family: str, device: torch.device, dtype: torch.dtype) -> Model:
         return find_family(family).load(folder, device, dtype)

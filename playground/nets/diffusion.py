@@ -3,6 +3,9 @@
 Both mix a picture with noise, x_t = signal·x_0 + sigma·eps, and a network says where the mixture is heading. On the circle,
 (signal, sigma) = (cos φ, sin φ), that is v = dx_t/dφ = cos φ·eps - sin φ·x_0 (Salimans & Ho, arXiv 2202.00512); on the line,
 (1 - t, t), it is the velocity dx_t/dt = eps - x_0 (Liu et al., arXiv 2209.03003; Lipman et al., arXiv 2210.02747).
+
+Every diffusion keeps to the circle and has a pace of its own, its `Schedule`. One whose variance explodes, x_0 + s·eps, does so once
+it is divided by sqrt(1 + s²) (Karras et al., arXiv 2206.00364).
 """
 
 from __future__ import annotations
@@ -10,10 +13,13 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
+
+Prediction = Literal["epsilon", "v_prediction", "sample"]
+"""What a network was trained to say: the noise, the tangent, or the picture."""
 
 TIME_SCALE = 1000.0
 """The network is told times from 0 to this."""
@@ -21,6 +27,8 @@ FIRST_SIGMA = 0.002
 """About the noise that rounding to 256 levels leaves in a picture: what lies below it is no longer picture."""
 LAST_SIGNAL = 0.006
 """So little of the picture is left at the end, as in Ho et al.; not none, because samplers divide by it."""
+LEAST_ALPHA_BAR = 2.0**-24
+"""Where a chain leaves nothing of the picture, samplers take this for nothing, as diffusers' do."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,17 @@ class Mixture:
 
     def clipped(self, x_t: Tensor, u: Tensor) -> Tensor:
         """The heading towards the nearest picture whose pixels are in [-1, 1]; `sigma` must not be 0."""
-        x_0 = self.picture(x_t, u).clamp(-1, 1)
+        return self.towards(x_t, self.picture(x_t, u).clamp(-1, 1))
+
+    def towards(self, x_t: Tensor, x_0: Tensor) -> Tensor:
+        """The heading towards that picture; `sigma` must not be 0."""
         return self.tangent(x_0, (x_t - self.signal * x_0) / self.sigma)
+
+    def heading(self, x_t: Tensor, said: Tensor, prediction: Prediction) -> Tensor:
+        """u, from what a network of that kind said of x_t."""
+        if prediction == "epsilon":
+            return self.tangent((x_t - self.sigma * said) / self.signal, said)
+        return said if prediction == "v_prediction" else self.towards(x_t, said)
 
     @property
     def _turn(self) -> Tensor:
@@ -63,7 +80,9 @@ class Path(abc.ABC):
 
     name: ClassVar[str]
     first: ClassVar[float]
-    """The time at which no more noise is left than `FIRST_SIGMA`."""
+    """The time at which no more noise is left than `FIRST_SIGMA`, or than there ever is."""
+    bounded: bool = True
+    """Whether it comes from pictures, whose pixels are in [-1, 1]; the numbers of a code have no bounds."""
 
     @abc.abstractmethod
     def place(self, time: Tensor) -> Tensor:
@@ -81,30 +100,98 @@ class Path(abc.ABC):
         """`steps` + 1 times from `FIRST_SIGMA` to `LAST_SIGNAL`, between which signal over noise falls by the same factor."""
         return self.time_of(torch.linspace(math.log(FIRST_SIGMA), -math.log(LAST_SIGNAL), steps + 1).exp())
 
+    def within(self, at: Mixture, x_t: Tensor, u: Tensor) -> Tensor:
+        """The heading `u` at x_t, turned towards the nearest picture where the path is `bounded`."""
+        return at.clipped(x_t, u) if self.bounded else u
 
-class Circle(Path):
-    """Diffusion that keeps the variance: the angle grows evenly, which is the cosine schedule of Nichol & Dhariwal, arXiv 2102.09672."""
+
+class Arc(Path):
+    """Diffusion that keeps the variance, at any pace along the quarter circle."""
 
     name: ClassVar[str] = "diffusion"
     first: ClassVar[float] = 0.0
-    num_train_timesteps: ClassVar[int] = 1000
+    num_train_timesteps: int
+    """A network counts its times from 0 to one less than this."""
+
+    @abc.abstractmethod
+    def betas(self) -> Tensor:
+        """The same as steps of a Markov chain, (num_train_timesteps,) float64, as diffusers' schedulers want them."""
+
+
+class Circle(Arc):
+    """The angle grows evenly from `start` to `end`; by default, the cosine schedule of Nichol & Dhariwal, arXiv 2102.09672."""
+
+    num_train_timesteps = 1000
+
+    def __init__(self, start: float = math.asin(FIRST_SIGMA), end: float = math.acos(LAST_SIGNAL)) -> None:
+        self.start, self.end = start, end
 
     def place(self, time: Tensor) -> Tensor:
-        first, last = math.asin(FIRST_SIGMA), math.acos(LAST_SIGNAL)
-        return first + (last - first) * time
+        return self.start + (self.end - self.start) * time
 
     def at(self, time: Tensor) -> Mixture:
         angle = self.place(time).view(-1, 1, 1, 1)
         return Mixture(angle.cos(), angle.sin(), -angle.sin(), angle.cos())
 
     def time_of(self, ratio: Tensor) -> Tensor:
-        first, last = math.asin(FIRST_SIGMA), math.acos(LAST_SIGNAL)
-        return (ratio.atan() - first) / (last - first)
+        return (ratio.atan() - self.start) / (self.end - self.start)
 
     def betas(self) -> Tensor:
-        """The same as steps of a Markov chain, (num_train_timesteps,) float64, as diffusers' schedulers want them."""
-        alpha_bar = self.place(torch.linspace(0, 1, self.num_train_timesteps, dtype=torch.float64)).cos().square()
-        return 1 - alpha_bar / torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
+        return _betas(self.place(torch.linspace(0, 1, self.num_train_timesteps, dtype=torch.float64)).cos().square())
+
+
+class Schedule(Arc):
+    """The pace of somebody else's training: a table of log(sigma / signal) at each of its steps, straight in between.
+
+    Logarithms, because an angle near 90° says little of a signal of 1/1000. The table (num_train_timesteps,) rises.
+    """
+
+    def __init__(self, log_ratios: Tensor, bounded: bool = True) -> None:
+        self.table, self.bounded, self.num_train_timesteps = log_ratios.double().cpu(), bounded, len(log_ratios)
+
+    @classmethod
+    def of_betas(cls, betas: Tensor, bounded: bool = True) -> Self:
+        """The path of a chain with noise `betas` (num_train_timesteps,), each between 0 and 1, the last perhaps 1."""
+        alpha_bar = (1 - betas.double()).cumprod(0)
+        alpha_bar = torch.where(alpha_bar > 0, alpha_bar, LEAST_ALPHA_BAR)
+        return cls((1 / alpha_bar - 1).log() / 2, bounded)
+
+    def log_ratio(self, time: Tensor) -> Tensor:
+        """log(sigma / signal) at times (B,)."""
+        step = time.clamp(0, 1) * (self.num_train_timesteps - 1)
+        below = step.long().clamp(max=self.num_train_timesteps - 2)
+        table = self.table.to(time)
+        return torch.lerp(table[below], table[below + 1], step - below)
+
+    def place(self, time: Tensor) -> Tensor:
+        return self.log_ratio(time).exp().atan()
+
+    def at(self, time: Tensor) -> Mixture:
+        twice = 2 * self.log_ratio(time).view(-1, 1, 1, 1)
+        signal, sigma = torch.sigmoid(-twice).sqrt(), torch.sigmoid(twice).sqrt()
+        return Mixture(signal, sigma, -sigma, signal)
+
+    def time_of(self, ratio: Tensor) -> Tensor:
+        """Of ratios that it does not reach, its nearer end."""
+        wanted, table = ratio.log(), self.table.to(ratio)
+        above = torch.searchsorted(table, wanted).clamp(1, self.num_train_timesteps - 1)
+        share = (wanted - table[above - 1]) / (table[above] - table[above - 1]).clamp(min=1e-12)
+        return (above - 1 + share.clamp(0, 1)) / (self.num_train_timesteps - 1)
+
+    def even_times(self, steps: int) -> Tensor:
+        """From its own least noise to its own most."""
+        return self.time_of(torch.linspace(self.table[0].item(), self.table[-1].item(), steps + 1).exp())
+
+    def betas(self) -> Tensor:
+        return _betas(torch.sigmoid(-2 * self.table))
+
+    def evened(self) -> Circle:
+        """The same piece of the circle, at an even pace."""
+        return Circle(*self.table[[0, -1]].exp().atan().tolist())
+
+
+def _betas(alpha_bar: Tensor) -> Tensor:
+    return 1 - alpha_bar / torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
 
 
 class Line(Path):

@@ -42,6 +42,8 @@ class Judge:
     kind: Kind
     unit: str
     judge: Callable[[Tensor, Noise], Tensor]
+    passes: int
+    """How often the network runs in a row to judge a picture."""
     ranked: int = RANKED
 
     def rank(self, value: float, others: np.ndarray) -> float:
@@ -57,15 +59,15 @@ class Judge:
 def judge_of(model: Model, params: Knobs) -> Judge | None:
     """The best that a model can say of how likely a picture is; None when it can say nothing at once."""
     if isinstance(model, HasLikelihood):
-        return Judge("exact", "bits/dim", lambda x, noise: _bits(model.log_prob(x, noise), x))
+        return Judge("exact", "bits/dim", lambda x, noise: _bits(model.log_prob(x, noise), x), passes=1)
     if isinstance(model, HasPosterior):
-        return Judge("bound", "bits/dim", lambda x, noise: _bits(weighted_bound(model, x, noise), x))
+        return Judge("bound", "bits/dim", lambda x, noise: _bits(weighted_bound(model, x, noise), x), passes=2)
     if isinstance(model, HasVariationalBound):
-        return Judge("bound", "bits/dim", lambda x, noise: _bits(model.variational_bound(x, noise), x), RANKED_SLOWLY)
+        return Judge("bound", "bits/dim", lambda x, noise: _bits(model.variational_bound(x, noise), x), model.bound_passes, RANKED_SLOWLY)
     if isinstance(model, HasCritic):
-        return Judge("score", "critic", lambda x, noise: model.score(x).float())
+        return Judge("score", "critic", lambda x, noise: model.score(x).float(), passes=1)
     if isinstance(model, Encodes) and model.live:
-        return Judge("score", "dB", lambda x, noise: psnr_db(x, seen(model, x, params)))
+        return Judge("score", "dB", lambda x, noise: psnr_db(x, seen(model, x, params)), passes=2)
     return None
 
 

@@ -22,9 +22,10 @@ from playground.families import FAMILIES
 from playground.metrics import warm_up
 from playground.ui.api import add_comparing, add_endpoints
 from playground.ui.comparing import compare_tab
+from playground.ui.models_tab import models_tab
 from playground.ui.panels import PRIVATE
 from playground.ui.routes import Routes
-from playground.ui.tabs import Place, family_tab, restorer
+from playground.ui.tabs import Place, family_tab, restorer, welcome
 from playground.ui.theme import theme
 from playground.ui.views import css, head, open_picture
 
@@ -44,6 +45,7 @@ def build(engine: Engine) -> gr.Blocks:
                 open_picture(card=first, max_bytes=engine.settings.max_upload_mb * 2**20)
         notice = gr.Markdown("", visible=False, elem_classes="lp-notice", elem_id="notice")
         places: list[Place] = []
+        guests = gr.State([])  # ids of the cards that this visit added
         with gr.Tabs(elem_id="families") as tabs:
             for name, family in FAMILIES.items():
                 with gr.Tab(f"{family.look.glyph} {family.title}", id=name, elem_id=f"tab-{name}"):
@@ -59,10 +61,13 @@ def build(engine: Engine) -> gr.Blocks:
             there = {place.family.family for place in places}
             if shown := [card for card in cards if card.family in there]:
                 with gr.Tab("⊞ Compare", id="compare", elem_id="tab-compare"):
-                    questions = compare_tab(engine, shown)
+                    questions = compare_tab(engine, shown, guests)
                     add_comparing(engine)
+            with gr.Tab("☰ Models", id="models", elem_id="tab-models") as tab:
+                library = models_tab(engine, guests, tab)
         if places:
-            restore, outputs = restorer(engine, places, tabs, questions, notice)
+            welcome(engine, places, tabs, guests, library)
+            restore, outputs = restorer(engine, places, tabs, questions, notice, guests)
             page.load(restore, None, outputs, concurrency_limit=None, **PRIVATE)
     page.queue(max_size=64, default_concurrency_limit=4)
     return page

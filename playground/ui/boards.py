@@ -85,7 +85,7 @@ def figures_of(engine: Engine, question: Question, answer: Answer) -> dict[str, 
     for name, (title, form) in MEASURED.items():
         if name in measured:
             told[title] = form.format(measured[name]["value"])
-    if "classifier_fd" in measured:
+    if {"classifier_fd", "classifier_fd_floor"} <= measured.keys():
         told["FD"] += f" (n {measured['classifier_fd']['n']:,}, floor {measured['classifier_fd_floor']['value']:.2f})"
     likelihood = next((measured[name]["value"] for name in LIKELIHOODS if name in measured), None)
     if likelihood is not None:

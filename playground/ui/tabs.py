@@ -35,6 +35,8 @@ class Place:
     task: type[Task]
     cards: Sequence[Card]
     card: gr.Dropdown
+    added: gr.Textbox
+    """The id of the chosen model when it is none of the page's own, else ""."""
     tasks: gr.Tabs
     opening: gr.State
 
@@ -78,12 +80,13 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> li
                 container=False,
                 elem_id=f"{family.family}-card",
             )
-    family_places = _places(engine, family, cards, card)
-    _rebuild_for_added(engine, family_places, card)
+            added = gr.Textbox("", visible="hidden", elem_id=f"{family.family}-added")
+    family_places = _places(engine, family, cards, card, added)
+    _rebuild_for_added(engine, family_places, card, added)
     return family_places
 
 
-def _places(engine: Engine, family: type[Model], cards: Sequence[Card], card: gr.Dropdown) -> list[Place]:
+def _places(engine: Engine, family: type[Model], cards: Sequence[Card], card: gr.Dropdown, added: gr.Textbox) -> list[Place]:
     default = cards[0]
     link = gr.Textbox("", visible=False)  # a place among the inputs of tabs: the browser fills it in
     model, places = engine.model(default.id), []
@@ -96,7 +99,7 @@ def _places(engine: Engine, family: type[Model], cards: Sequence[Card], card: gr
                 if (lack := task.missing(model)) is not None:
                     gr.Markdown(f"This family cannot {lack}, so {task.title} is not a question it can answer.")
                     continue
-                places.append(Place(family, task, cards, card, tasks, gr.State("")))
+                places.append(Place(family, task, cards, card, added, tasks, gr.State("")))
                 _open_when_wanted(engine, places[-1], tab, link)
     return places
 
@@ -108,8 +111,10 @@ def _first_task(family: type[Model]) -> str:
 
 def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbox) -> None:
     def wanted(card: str, query: str, opening: str) -> Any:
-        if opening or not query:
-            return opening or place.plain(engine, card)
+        if opening:
+            return _reopened(engine, place, card, opening)
+        if not query:
+            return place.plain(engine, card)
         try:
             request = Request.from_query(query, cards=engine.cards)
         except PlaygroundError:
@@ -133,14 +138,19 @@ def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbo
             gr.Markdown(why(error), elem_classes="lp-notice")
 
 
-def _rebuild_for_added(engine: Engine, places: Sequence[Place], card: gr.Dropdown) -> None:
-    """Another model than the page's own, or back from one: the panels that were opened are built anew for it."""
+def _rebuild_for_added(engine: Engine, places: Sequence[Place], card: gr.Dropdown, added: gr.Textbox) -> None:
+    """Another model than the page's own, or back from one: the panels that were opened are built anew for it.
+
+    The browser starts an event for every state among the outputs, changed or not; so it is asked only when `added` changed. It is told
+    of by `select`, because the browser forgets a `change` once a panel that is built later has one of the same component.
+    """
     openings = [place.opening for place in places]
 
     def moved(chosen: str, *opened: str) -> list[Any]:
         return [_reopened(engine, place, chosen, opening) for place, opening in zip(places, opened, strict=True)]
 
-    card.change(moved, [card, *openings], openings, concurrency_limit=None, **PRIVATE)
+    card.select(None, card, added, js="(card) => card.includes('/') ? card : ''", queue=False, **PRIVATE)
+    added.change(moved, [card, *openings], openings, concurrency_limit=None, **PRIVATE)
 
 
 def _reopened(engine: Engine, place: Place, chosen: str, opening: str) -> Any:
@@ -163,20 +173,22 @@ def offered(engine: Engine, family: type[Model], cards: Sequence[Card], guests: 
 def welcome(engine: Engine, places: Sequence[Place], tabs: gr.Tabs, guests: gr.State, library: gr.HTML) -> None:
     """Lets a visit's own models be chosen in their family's tab, and opens the one that the list of models fires `open` with."""
     firsts = {place.card: place for place in reversed(places)}  # one place of each family
-    choices = [*firsts]
+    choices, boxes = [*firsts], [place.added for place in firsts.values()]
 
     def offer(added: list[str], *chosen: str) -> list[Any]:
-        return [offered(engine, place.family, place.cards, added, now) for place, now in zip(firsts.values(), chosen, strict=True)]
+        offers = [offered(engine, place.family, place.cards, added, now) for place, now in zip(firsts.values(), chosen, strict=True)]
+        return [*offers, *(now if now in added else "" for now in chosen)]
 
     def open_card(added: list[str], event: gr.EventData) -> dict[Any, Any]:
         card = (engine.cards or {}).get(str(event._data))
         place = next((place for place in firsts.values() if card is not None and place.family.family == card.family), None)
         if card is None or place is None:
             return {tabs: gr.skip()}
-        return {tabs: gr.Tabs(selected=card.family), place.card: offered(engine, place.family, place.cards, added, card.id)}
+        choice = offered(engine, place.family, place.cards, added, card.id)
+        return {tabs: gr.Tabs(selected=card.family), place.card: choice, place.added: card.id if card.id in added else ""}
 
-    guests.change(offer, [guests, *choices], choices, concurrency_limit=None, **PRIVATE)
-    library.open(open_card, guests, [tabs, *choices], concurrency_limit=None, **PRIVATE)
+    guests.change(offer, [guests, *choices], [*choices, *boxes], concurrency_limit=None, **PRIVATE)
+    library.open(open_card, guests, [tabs, *choices, *boxes], concurrency_limit=None, **PRIVATE)
 
 
 def restorer(
@@ -189,7 +201,7 @@ def restorer(
         tabs,
         questions,
         guests,
-        *dict.fromkeys(part for place in places for part in (place.tasks, place.card)),
+        *dict.fromkeys(part for place in places for part in (place.tasks, place.card, place.added)),
         first.opening,
     ]
 
@@ -210,7 +222,13 @@ def restorer(
         place = next(place for place in places if place.has(request, engine))
         brought = _added(engine, [request.card])
         chosen = offered(engine, place.family, place.cards, brought, request.card)
-        return {tabs: gr.Tabs(selected=place.family.family), place.tasks: gr.Tabs(selected=place.id), place.card: chosen, guests: brought}
+        return {
+            tabs: gr.Tabs(selected=place.family.family),
+            place.tasks: gr.Tabs(selected=place.id),
+            place.card: chosen,
+            place.added: request.card if brought else "",
+            guests: brought,
+        }
 
     return restore, outputs
 

@@ -14,8 +14,8 @@ import gradio as gr
 from playground.families import FAMILIES
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("playground.css", "introduction.css", "compare.css", "quiz.css")
-SCRIPTS = ("playground.js", "picker.js", "mask.js", "map.js", "compare.js", "quiz.js")
+STYLES = ("playground.css", "introduction.css", "compare.css", "quiz.css", "models.css")
+SCRIPTS = ("playground.js", "picker.js", "mask.js", "map.js", "compare.js", "quiz.js", "models.js")
 
 _SHEET = """
 <figure class="lp-sheet" data-view="{view}">
@@ -256,6 +256,46 @@ def open_picture(*, card: str, max_bytes: int) -> gr.HTML:
         html_template='<div class="lp-open"><button type="button" class="lp-button" title="A PNG made here restores its page">'
         'Open a picture…</button><input type="file" accept="image/*" hidden aria-label="Picture file"></div>',
         js_on_load=_script("mountOpen(element, props)"),
+    )
+
+
+_MODELS = """
+<section class="lp-models" aria-label="Models">
+  <div class="lp-models-add">
+    <form class="lp-models-ask">
+      <label class="lp-label" for="lp-models-name">Add a model</label>
+      <p class="lp-help" id="lp-models-asks"></p>
+      <input type="text" id="lp-models-name" aria-describedby="lp-models-asks" maxlength="400"
+        autocomplete="off" autocapitalize="off" spellcheck="false">
+      <button type="submit" class="lp-button lp-look">Look</button>
+      <details class="lp-models-fits"><summary>What fits?</summary><ul></ul></details>
+    </form>
+    <div class="lp-find"></div>
+  </div>
+  <p class="lp-models-sum"><span class="lp-models-policy"></span> <span class="lp-models-room"></span></p>
+  <div class="lp-models-list" tabindex="-1"></div>
+  <p class="lp-models-sum">FD: Fréchet distance to the test pictures, as a classifier sees them. Of FD and bits/dim less is better,
+    of PSNR more.</p>
+  <p class="lp-spoken" role="status"></p>
+</section>
+"""
+
+
+def models_view(*, groups: Sequence[Mapping[str, str]], policy: str, asks: str, fits: Sequence[str], name: str = "models") -> gr.HTML:
+    """Every model by family, and a box to add one; without `asks`, what may be written into it, there is no box.
+
+    Fires `look`, `fetch`, `stop` and `act` with what they are about (see `models_tab`), and `open` with the id of a card. Answers come
+    in its props: `value` (the list), `finding`, `progress` and `said`, each with the ticket that it answers.
+    """
+    return gr.HTML(
+        {},
+        html_template=_MODELS,
+        js_on_load=_script("mountModels(element, props, trigger, watch)", "look", "fetch", "stop", "act", "open"),
+        elem_id=name,
+        groups=[dict(group) for group in groups],
+        policy=policy,
+        asks=asks,
+        fits=list(fits),
     )
 
 

@@ -81,6 +81,7 @@
 
     // -- live: latest wins ------------------------------------------------------------------------------------------
     push(values) {
+      if (this.isLeft(values[0])) { clearTimeout(this.timer); return; }
       const query = toQuery(["task", ...this.props.names], [this.props.task, ...values]), card = this.card;
       this.values = values;
       this.map?.moveTo(values, this.props.names);
@@ -92,6 +93,9 @@
       if (!this.slow.has(this.card)) { this.want = { query, since: performance.now() }; this.pump(); }
       this.rest(SETTLE_MS);
     }
+
+    // A model that somebody added has a panel of its own, which is on its way: this one no longer asks anything.
+    isLeft(card) { return card !== this.props.card && `${card} ${this.props.card}`.includes("/"); }
 
     rest(ms) {
       clearTimeout(this.timer);
