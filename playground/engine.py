@@ -135,6 +135,9 @@ class _Visit:
     def classifier_of(self, card: str) -> Classifier:
         return self.engine.classifier_of(card)
 
+    def is_ours(self, card: str) -> bool:
+        return self.engine.is_ours(card)
+
     def measured(self, card: str) -> Mapping[str, Any]:
         return self.engine.measured(card)
 
@@ -246,6 +249,10 @@ class Engine:
         alike = [each for each in self._cards.values() if own.dataset and each.dataset == own.dataset]
         found = {each.id: each for each in alike if each.family in FAMILIES and each.files}
         return found if card in found else {**found, card: own}
+
+    def is_ours(self, card: str) -> bool:
+        """Whether a card was trained on pictures that are here."""
+        return bool(find_card(self._cards, card).dataset)
 
     def _dataset_of(self, card: str) -> str:
         entry = find_card(self._cards, card)

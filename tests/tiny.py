@@ -10,13 +10,19 @@ import torch
 from playground.cards import Card
 from playground.engine import Engine, _Seat
 from playground.families import FAMILIES, Model
+from playground.families.latent_diffusion import LatentDiffusion
+from playground.families.pixel_diffusion import PixelDiffusion
 from playground.families.tarflow import TransformerFlow
 from playground.nets.classifier import Classifier, ClassifierConfig
 from playground.settings import Settings
 from playground.shelf import Shelf
 
 HASH = "0" * 64
-VARIANTS: dict[str, Callable[[], Model]] = {"flow-transformer-tiny-28": TransformerFlow.tiny}
+VARIANTS: dict[str, Callable[[], Model]] = {
+    "flow-transformer-tiny-28": TransformerFlow.tiny,
+    "diffusion-pixels-tiny-28": PixelDiffusion.tiny,
+    "diffusion-latent-tiny-28": LatentDiffusion.tiny,
+}
 """Cards that another class of the family runs."""
 
 

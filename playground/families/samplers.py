@@ -90,7 +90,7 @@ def renoise(path: Path, predict: Predict, x: Tensor, num_inference_steps: int, n
         here, there = path.at(now.view(1)), path.at(then.view(1))
         back = x
         for _ in range(CORRECTIONS):
-            u = there.clipped(back, predict(back, then.expand(len(x))))
+            u = path.within(there, back, predict(back, then.expand(len(x))))
             back = back + x - here.noised(there.picture(back, u), there.noise(back, u))
         x = back
         yield x

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import Tensor, nn
 
 
@@ -32,6 +31,8 @@ class PatchUNet(nn.Module):
     """Noisy pictures, times and classes to what the recipe makes it predict (noise, v or velocity), of the pictures' shape."""
 
     def __init__(self, config: UNetConfig) -> None:
+        from diffusers.models.unets.unet_2d import UNet2DModel  # here, because it imports transformers, which takes a second
+
         super().__init__()
         self.config = config
         depth = config.channels * config.patch**2

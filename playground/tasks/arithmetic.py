@@ -80,6 +80,8 @@ class Arithmetic(Task):
 
     def _told(self, bench: Bench, pictures: Pictures, strengths: list[float], lengths: list[float]) -> str:
         """What the classifier takes A, B, C and the result for, and how far from the middle the result lies."""
+        if not bench.is_ours:
+            return f"A, B and C have length {lengths[0]:.1f}, {lengths[1]:.1f} and {lengths[2]:.1f}."
         at = min(range(len(strengths)), key=lambda index: abs(strengths[index] - 1))
         seen = pictures[[0, 1, 2, 3 + at]]
         shares = bench.classifier(from_uint8(seen)).softmax(dim=1).max(dim=1)

@@ -123,6 +123,14 @@ class Task(Knobs, abc.ABC):
         return cls.specs()
 
     @classmethod
+    def beginnings(cls, model: Model) -> dict[str, Any]:
+        """Knobs that a model cannot take at their default: where it cannot encode, seeds stand in the place of test pictures."""
+        if able(model, Encodes):
+            return {}
+        points = [spec for spec in cls.specs() if spec.widget in ("latent", "latents", "recipe") and spec.name != "picture"]
+        return {spec.name: _seeded(spec.default) for spec in points}
+
+    @classmethod
     def live(cls, model: Model) -> bool:
         """Whether a model answers fast enough to follow a finger."""
         return model.live
@@ -137,6 +145,11 @@ class Task(Knobs, abc.ABC):
         """Raises `NotCapable` when the family cannot do this task."""
         if (lack := cls.missing(family)) is not None:
             raise NotCapable(f"{family.title} cannot {lack}, so it has no {cls.title}.", "Choose another task or another family.")
+
+
+def _seeded(recipes: Any) -> Any:
+    """A recipe, or several, with the seed N for the test picture N."""
+    return [_seeded(each) for each in recipes] if isinstance(recipes, (list, tuple)) else str(recipes).replace("test:", "seed:")
 
 
 def lacks(family: type[Model] | Model, capability: type) -> str | None:
@@ -193,6 +206,10 @@ class House(Protocol):
         """The classifier of its data set, on the CPU."""
         ...
 
+    def is_ours(self, card: str) -> bool:
+        """Whether it was trained on pictures that are here, so that there is a classifier for what it makes."""
+        ...
+
     def measured(self, card: str) -> Mapping[str, Any]:
         """The figures in its `metrics.json`; empty when there are none."""
         ...
@@ -231,6 +248,11 @@ class Bench:
     def training_shelf(self) -> Shelf:
         """Training pictures of the card's data set, the first of them all; read when first asked for."""
         return self.house.training_shelf_of(self.card)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the card was trained on pictures that are here; for any other there is no classifier, so nothing is measured by one."""
+        return self.house.is_ours(self.card)
 
     @functools.cached_property
     def classifier(self) -> Classifier:

@@ -40,6 +40,12 @@ class Edit(Task):
         0.9, label="Depth", help="How far back towards noise: less keeps more of the picture and changes less.", ge=0.1, le=1.0, step=0.05
     )
 
+    @classmethod
+    def missing(cls, family: type[Model] | Model) -> str | None:
+        if isinstance(family, Model) and not family.classes:
+            return "be told a class"
+        return super().missing(family)
+
     def run(self, bench: Bench) -> Iterator[Sheet]:
         x, back = bench.picture(self.picture), bench.under(label="none", scheduler="ddim", eta=0.0, guidance_scale=1.0)
         num_left = max(1, round(self.depth * back.params.to_plain()["num_inference_steps"]))

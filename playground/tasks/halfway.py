@@ -50,7 +50,12 @@ def seeds_from(seed: int, count: int) -> list[int]:
 
 
 def seen_as(bench: Bench, x: Tensor) -> list[tuple[str, float]]:
-    """What the classifier takes each picture (B, C, H, W) for, as a page shows it in 256 levels, and how sure it is, 0 to 1."""
+    """What the classifier takes each picture (B, C, H, W) for, as a page shows it in 256 levels, and how sure it is, 0 to 1.
+
+    Nothing, "" and 0, for a model of other pictures.
+    """
+    if not bench.is_ours:
+        return [("", 0.0)] * len(x)
     shares = bench.classifier(from_uint8(to_uint8(x))).softmax(dim=1)
     sure, best = shares.max(dim=1)
     names = bench.shelf.classes

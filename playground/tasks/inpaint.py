@@ -79,5 +79,7 @@ def _words(facts: dict[str, Any]) -> str:
         return "Nothing is hidden, so nothing is made anew: paint on the picture."
     kept = f"The {100 * (1 - facts['hidden_share']):.0f} % that is not hidden is kept exactly ({facts['changed_outside']} pixels differ)"
     spread = f"; in the rest the draws differ by {facts['spread_levels']:.0f} of 255 grey levels" if facts["draws"] > 1 else ""
+    if not facts["taken_for"]:
+        return f"{kept}{spread}."
     seen = f"The classifier takes the picture for {facts['taken_for']}, and {facts['alike']} of {facts['draws']} draws as well."
     return f"{kept}{spread}. {seen}"

@@ -185,6 +185,8 @@ class _Board:
 
 def told(facts: Mapping[str, list[Any]]) -> str:
     """Who ranks the picture highest among test pictures, and who lowest."""
+    if not facts["names"]:
+        return "It has nothing to say of a picture."
     order = sorted(range(len(facts["names"])), key=lambda index: -facts["rank"][index])
     first, last = (f"{facts['names'][index]} ({facts['words'][index]})" for index in (order[0], order[-1]))
     above, below = (f"above {facts['rank'][index]:.0f} % of {facts['ranked'][index]} test pictures" for index in (order[0], order[-1]))

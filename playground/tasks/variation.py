@@ -82,7 +82,7 @@ def _facts(bench: Bench, x: Tensor, draws: Tensor, time: float) -> dict[str, Any
 def _words(facts: dict[str, Any]) -> str:
     if facts["start_time"] == 0:
         return "No noise, no steps: the picture itself."
-    return (
-        f"Begun at t = {facts['start_time']:.2f}, the draws are {facts['to_picture_db']:.1f} dB from the picture on average; "
-        f"the classifier takes it for {facts['taken_for']}, and {facts['alike']} of {facts['draws']} draws as well."
-    )
+    told = f"Begun at t = {facts['start_time']:.2f}, the draws are {facts['to_picture_db']:.1f} dB from the picture on average"
+    if not facts["taken_for"]:
+        return f"{told}."
+    return f"{told}; the classifier takes it for {facts['taken_for']}, and {facts['alike']} of {facts['draws']} draws as well."

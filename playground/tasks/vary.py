@@ -73,9 +73,13 @@ class Vary(Task):
         places = [(seed, value) for seed in seeds for value in values]
         labels = tuple(f"{spec.label} {value:g}, seed {seed}" for seed, value in places)
         latents = tuple(f"seed:{seed}" if value == now else "" for seed, value in places)
-        facts = _facts(bench, spec, values, made) if share == 1 else {}
+        facts = _facts(bench, spec, values, made) if share == 1 and bench.is_ours else {}
         heads = tuple(f"{value:g}" for value in values)
-        told: dict[str, Any] = {"facts": facts, "says": _words(facts, spec) if facts else "", "progress": share}
+        told: dict[str, Any] = {
+            "facts": facts,
+            "says": _words(facts, spec) if facts else spec.help if share == 1 else "",
+            "progress": share,
+        }
         sides = tuple(f"seed {seed}" for seed in seeds)
         return Sheet(pictures, len(values), labels, latents, tuple(seed for seed, _ in places), heads=heads, sides=sides, **told)
 

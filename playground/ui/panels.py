@@ -36,6 +36,12 @@ class Panel:
     specs: dict[str, KnobSpec] = field(default_factory=dict)
     sheet: gr.HTML | None = None
     plot: gr.Plot | None = None
+    start: dict[str, Any] = field(default_factory=dict)
+    """What its knobs are reset to where that is not their default."""
+
+    def default(self, name: str, card: Card) -> Any:
+        """What a knob is reset to."""
+        return self.start.get(name, default_of(self.specs[name], card))
 
     @property
     def id(self) -> str:
@@ -74,6 +80,7 @@ def build_panel(engine: Engine, panel: Panel, cards: Sequence[Card], request: Re
     """Builds it inside the current context, for one of the `cards` that it follows, with its knobs as the request has them."""
     entry = find_card(engine.cards or {}, request.card)
     first, model = engine.model(cards[0].id), engine.model(entry.id)
+    panel.start = panel.task.beginnings(first)
     panel.specs = {spec.name: spec for spec in panel.task.specs_for(first)}
     used = [spec for spec in panel.family.Params.specs() if spec.stage is None or spec.stage in panel.task.stages]
     panel.specs |= {spec.name: spec for spec in used if spec.name not in panel.task.without}
@@ -144,7 +151,7 @@ def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
 def _knobs(panel: Panel, card: Card, request: Request, choices: Choices, shown: Collection[str]) -> dict[str, gr.Button]:
     resets, values = {}, {**request.task.to_plain(), **request.params.to_plain()}
     for name, spec in panel.specs.items():
-        panel.widgets[name], reset = widget(spec, values[name], default_of(spec, card), choices, visible=name in shown)
+        panel.widgets[name], reset = widget(spec, values[name], panel.default(name, card), choices, visible=name in shown)
         if reset is not None:
             resets[name] = reset
     return resets
@@ -203,7 +210,7 @@ def _walked(event: gr.EventData) -> tuple[float, float]:
 
 def _connect_resets(panel: Panel, engine: Engine, resets: Mapping[str, gr.Button], buttons: _Buttons) -> None:
     def default(card_id: str, name: str) -> Any:
-        return to_widget(panel.specs[name], default_of(panel.specs[name], find_card(engine.cards or {}, card_id)))
+        return to_widget(panel.specs[name], panel.default(name, find_card(engine.cards or {}, card_id)))
 
     def back_to(name: str) -> Any:
         return lambda card_id: default(card_id, name)

@@ -53,8 +53,9 @@ class Place:
         return f"{self.family.family}-{self.task.name}"
 
     def plain(self, engine: Engine, card: str) -> str:
-        """The opening with every knob at its default."""
-        return Request.build(card, self.task.name, cards=engine.cards).to_query()
+        """The opening with every knob at its default, or where a model that somebody added can begin."""
+        start = self.task.beginnings(engine.model(card)) if "/" in card else {}
+        return Request.build(card, self.task.name, cards=engine.cards, **start).to_query()
 
 
 # Tells the server what a selected tab is to begin with: the link that the page came with, until it is opened, else the tab's model.
@@ -154,6 +155,7 @@ def _rebuild_for_added(engine: Engine, places: Sequence[Place], card: gr.Dropdow
 
 
 def _reopened(engine: Engine, place: Place, chosen: str, opening: str) -> Any:
+    """The opening of a panel that is built anew for the chosen model; the same where it is not."""
     own = {card.id for card in place.cards}
     before = dict(parse_qsl(opening)).get("card", "")
     if not before or before == chosen or {before, chosen} <= own:
