@@ -21,8 +21,8 @@ import pytest
 import torch
 from huggingface_hub import close_session, constants
 
-from playground.hub import download
 from playground.engine import Engine
+from playground.hub import download
 from playground.settings import PROJECT, Settings
 from tests.hub_server import HubServer, point_client_at
 

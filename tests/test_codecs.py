@@ -20,7 +20,8 @@ from playground.engine import _Visit
 from playground.errors import BadWeights, NotCapable
 from playground.families.capabilities import Compresses, Encodes, HasMap, HasPosterior, LacksPrior, Squeezes
 from playground.families.picture_codec import LIVE_WORK, Codec, PictureCodec
-from playground.formats.codecs import DiffusersAutoencoder, modern_name, open_codec, recognise_codec
+from playground.formats.codecs import DiffusersAutoencoder, open_codec, recognise_codec
+from playground.formats.networks import modern_name
 from playground.latent import Latent, Noise
 from playground.tasks import TASKS, Bench
 from playground.tasks.base import able

@@ -15,19 +15,9 @@ from playground.families import Model
 from playground.families.latent_diffusion import DiTDenoiser, LatentDiffusion, TextDenoiser, TextToImage
 from playground.families.pixel_diffusion import UNetDenoiser
 from playground.formats.base import Files, Format, Found, register
-from playground.formats.codecs import (
-    MAX_PARAMETERS,
-    REFUSED,
-    STEM,
-    CodecFound,
-    count_of,
-    fitting,
-    load_weights,
-    modern_name,
-    open_codec,
-    recognise_codec,
-)
+from playground.formats.codecs import CodecFound, open_codec, recognise_codec
 from playground.formats.latent_schemas import DiTSchema, LabelsSchema, TextUNetSchema
+from playground.formats.networks import MAX_PARAMETERS, REFUSED, STEM, count_of, fitting, load_weights, modern_name
 from playground.formats.prompts import TextFound, open_prompts, recognise_text
 from playground.formats.schemas import ChainSchema, UNet2DSchema, read_scheduler
 

@@ -14,7 +14,7 @@ from playground.families import Model
 from playground.families.consistency import Consistency, Noising
 from playground.families.pixel_diffusion import ExplodingDenoiser, PixelDiffusion, UNetDenoiser
 from playground.formats.base import Files, Format, Found, register
-from playground.formats.codecs import count_of, fitting, load_weights, modern_name
+from playground.formats.networks import count_of, fitting, load_weights, modern_name
 from playground.formats.schemas import ChainSchema, ConsistencySchema, ExplodingSchema, SchedulerSchema, UNet2DSchema, read_scheduler
 
 CHAINS = ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline")

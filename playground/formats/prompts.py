@@ -15,8 +15,8 @@ from torch import nn
 from playground.errors import BadWeights
 from playground.families.prompts import Prompts, Tokenise
 from playground.formats.base import Files, only
-from playground.formats.codecs import REFUSED, count_of, fitting, load_weights
 from playground.formats.latent_schemas import MAX_TOKENS, TextSchema, TokenizerSchema
+from playground.formats.networks import REFUSED, count_of, fitting, load_weights
 
 CONFIG = "text_encoder/config.json"
 VOCABULARY, MERGES = "tokenizer/vocab.json", "tokenizer/merges.txt"

@@ -16,7 +16,7 @@ from playground.errors import BadWeights
 from playground.families import Model
 from playground.families.pythae import Loss, PythaeAutoencoder, PythaeVAE
 from playground.formats.base import Files, Format, Found, Schema, register
-from playground.formats.codecs import count_of, fitting, load_weights
+from playground.formats.networks import count_of, fitting, load_weights
 from playground.nets.pythae import DECODERS, ENCODERS, About, Architecture, PythaeNet, Shapes, half_of, told
 
 CONFIG = "model_config.json"
