@@ -20,19 +20,15 @@ from hypothesis import strategies as st
 from playground.cards import Card
 from playground.compare import MAX_PANES, QUESTIONS, Board, Comparison
 from playground.compare.parcel import contents, parcel
-from playground.compare.questions import SameSeed
 from playground.compare.running import order
 from playground.compare.sheets import MAX_VALUES
 from playground.engine import TEXT_KEY, Engine, _Seat
 from playground.errors import BadKnob, BadLink, BadRequest, PlaygroundError, UnknownCard
 from playground.families import FAMILIES
-from playground.families.tarflow import TransformerFlow
 from playground.images import open_image, png_text
-from playground.latent import Noise
 from playground.request import Request
 from playground.settings import PROJECT, Settings
 from playground.ui.board_routes import aligned
-from playground.ui.boards import figures_of
 from tests.tiny import HASH, TINY_CARDS, TinyEngine
 
 FIVE = [f"{family}-tiny-28" for family in FAMILIES]
@@ -355,41 +351,3 @@ def test_panes_of_other_sizes_and_channels_are_scaled_for_looking() -> None:
     assert set(np.unique(rows[:, :, :28])) == {9} and set(np.unique(rows[:, :, 29:])) == {7}
     with pytest.raises(BadRequest, match="No pane"):
         aligned(SimpleNamespace(answers=(failed,)))  # type: ignore[arg-type]
-
-
-# -- passes ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scheduler", ["ddpm", "heun", "unipc"])
-@pytest.mark.parametrize(("guidance", "label"), [(1.0, "any"), (2.0, "any"), (2.0, "none")])
-def test_passes_are_those_that_the_network_makes(scheduler: str, guidance: float, label: str) -> None:
-    model = FAMILIES["diffusion"].tiny()
-    params = model.Params.parse({"scheduler": scheduler, "guidance_scale": guidance, "label": label, "num_inference_steps": 4})
-    rows = []
-    model.network.register_forward_hook(lambda _, given, __: rows.append(len(given[0])))  # type: ignore[attr-defined]
-    noise = Noise([0, 1, 2])
-    [*model.decode(model.draw(params, noise), params, noise)]
-    assert model.passes(params) == sum(rows) / 3
-
-
-def test_passes_are_told_of_the_knobs_that_ran(engine: TinyEngine) -> None:
-    few = [("diffusion-tiny-28", {"num_inference_steps": 2, "guidance_scale": 2.0})]
-    (turned,) = build("dial", few, position=100, num_samples=1).run(engine).answers  # without guidance
-    assert turned.model["passes"] == [2]
-    (table,) = build("sheet", few, x="num_inference_steps", x_values="1, 3", y="").run(engine).answers
-    assert table.model["passes"] == [2, 6] and figures_of(engine, SameSeed(), table)["Passes"] == "2–6"
-
-
-def test_passes_of_a_transformer_flow_are_its_tokens() -> None:
-    model = TransformerFlow.tiny()
-    params, noise, calls = model.Params.parse({}), Noise([0, 1]), []
-    for flow in model.network.flows:
-        flow.norm.register_forward_hook(lambda *_: calls.append(1))  # type: ignore[union-attr,operator]
-    [*model.decode(model.draw(params, noise), params, noise)]
-    assert model.passes(params) == len(calls)
-
-
-@pytest.mark.parametrize("family", ["ae", "vae", "gan", "flow"])
-def test_the_other_families_pass_once(family: str) -> None:
-    model = FAMILIES[family].tiny()
-    assert model.passes(model.Params.parse({})) == 1

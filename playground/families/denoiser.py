@@ -31,6 +31,21 @@ CLASSES = ("guidance_scale", "label")
 class DiffusionParams(Knobs):
     """How a diffusion model draws one picture."""
 
+    prompt: str = Knob(
+        "", label="Prompt", help="What is drawn, in a few words; empty leaves it to the model.", max_length=300, stage="decode"
+    )
+    second_prompt: str = Knob(
+        "", label="Second prompt", help="Another prompt, for the way between the two.", max_length=300, stage="decode"
+    )
+    prompt_mix: float = Knob(
+        0.0,
+        label="Between prompts",
+        help="How far from the first prompt to the second: 0 is the first alone, 1 the second.",
+        ge=0.0,
+        le=1.0,
+        step=0.05,
+        stage="decode",
+    )
     num_inference_steps: int = Knob(
         20,
         label="Steps",
@@ -66,21 +81,6 @@ class DiffusionParams(Knobs):
         stage="decode",
     )
     label: ClassChoice = ClassLabel()
-    prompt: str = Knob(
-        "", label="Prompt", help="What is drawn, in a few words; empty leaves it to the model.", max_length=300, stage="decode"
-    )
-    second_prompt: str = Knob(
-        "", label="Second prompt", help="Another prompt, for the way between the two.", max_length=300, stage="decode"
-    )
-    prompt_mix: float = Knob(
-        0.0,
-        label="Between prompts",
-        help="How far from the first prompt to the second: 0 is the first alone, 1 the second.",
-        ge=0.0,
-        le=1.0,
-        step=0.05,
-        stage="decode",
-    )
 
 
 class NoiseModel(Model):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from playground.families.base import Model
 from playground.knobs import MAX_SEED, Knob, Seed
 from playground.latent import Latent, Noise
 from playground.tasks.base import Bench, Sheet, Task, register
+
+LARGE = 64
+"""Pixels of a side beyond which a model that somebody added begins with few pictures: they may take minutes."""
+FEW = 4
 
 
 @register
@@ -20,6 +25,10 @@ class Sample(Task):
     says: ClassVar[str] = "New pictures, each decoded from a random point of the latent space."
     num_samples: int = Knob(16, label="Pictures", help="How many are drawn at once.", ge=1, le=64, step=1)
     seed: int = Seed()
+
+    @classmethod
+    def beginnings(cls, model: Model) -> dict[str, Any]:
+        return {"num_samples": FEW} if model.image_size > LARGE else {}
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
         seeds = [(self.seed + index) % (MAX_SEED + 1) for index in range(self.num_samples)]
