@@ -29,7 +29,7 @@ from playground.nets.classifier import Classifier
 from playground.request import Request
 from playground.settings import Settings
 from playground.shelf import Shelf
-from playground.tasks import Bench, Sheet, find_task
+from playground.tasks import Bench, Sheet, Task, find_task
 
 TEXT_KEY = "playground"
 """PNG text chunk that holds the request; `playground-weights` beside it holds the hash of the weights that ran."""
@@ -193,7 +193,7 @@ class Engine:
         asked = time.perf_counter()
         with self._lease(request.card) as seat:
             loaded = time.perf_counter()
-            type(request.task).check(seat.model)
+            self.admit(type(request.task), request.card, seat.model)
             visit = _Visit(self)
             for made in _inferring(request.task.run(self._bench(seat, request, visit))):
                 timing = Timing(1000 * (loaded - asked), 1000 * (time.perf_counter() - loaded))
@@ -202,10 +202,16 @@ class Engine:
     def check(self, request: Request) -> None:
         """Raises what running it would raise of its model, its pictures and its directions, without running it."""
         with self._lease(request.card) as seat:
-            type(request.task).check(seat.model)
+            self.admit(type(request.task), request.card, seat.model)
             bench = self._bench(seat, request, _Visit(self))
             for recipe in request.task.recipes():
                 bench.check(recipe)
+
+    def admit(self, task: type[Task], card: str, model: Model) -> None:
+        """Raises `NotCapable` for a task that a card, whose model this is, cannot be put to."""
+        task.check(model)
+        if task.measures:
+            self._dataset_of(card)
 
     def model(self, card: str) -> Model:
         """The loaded model of a card, for questions about it (its directions, its map)."""

@@ -206,5 +206,6 @@ def finished(engine: Engine, comparison: Comparison, answer: Answer) -> Answer:
     try:
         facts = comparison.question.facts(engine, pane, answer.made)
     except NotCapable as error:  # its pictures are there to be looked at, but cannot be measured
-        return replace(answer, tells=error.what, model=about)
+        tells = error.what if engine.is_ours(pane.card) else "it knows other pictures, so it is not measured"
+        return replace(answer, tells=tells, model=about)
     return replace(answer, facts=facts, tells=comparison.question.tells(facts, answer.made), model=about)

@@ -28,6 +28,7 @@ class Aggregate(Task):
 
     name: ClassVar[str] = "aggregate"
     title: ClassVar[str] = "Posterior"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "Every picture has its own small cloud of codes, its posterior. All clouds together, the aggregate posterior, ought to fill the "
         "prior N(0, I): where they do not, a draw from the prior is no picture's code."

@@ -30,6 +30,7 @@ class Anomaly(Task):
 
     name: ClassVar[str] = "anomaly"
     title: ClassVar[str] = "Anomaly"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "The error of what comes back, as root mean square in grey levels (of 255), is the score: the model learned to bring back clothes, "
         "so the unfamiliar should come back badly. An orange frame means stopped; the heat map shows where it is odd."

@@ -105,6 +105,8 @@ class Task(Knobs, abc.ABC):
     """How a page shows the answer: all pictures, one frame at a time with a scrubber, beside a map, or lower and with a plot."""
     common: ClassVar[bool] = True
     """Whether every family's tab has it, if only to say why it cannot; else only the families that can."""
+    measures: ClassVar[bool] = False
+    """Whether it measures by the pictures that a model was trained on: only those trained on pictures that are here can be asked."""
     without: ClassVar[tuple[str, ...]] = ()
     """Knobs of a family that do not matter here although their stage does: a page does not show them."""
 

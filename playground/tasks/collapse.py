@@ -42,6 +42,7 @@ class Collapse(Task):
 
     name: ClassVar[str] = "collapse"
     title: ClassVar[str] = "Mode collapse"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "The same seeds given to GANs that differ in what keeps their critic in check. A collapsed one makes few kinds of picture, "
         "however the seed falls."

@@ -43,6 +43,7 @@ class Complete(Task):
 
     name: ClassVar[str] = "complete"
     title: ClassVar[str] = "Complete"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "What could the missing part be? Several latents are searched for whose pictures agree with what is kept. A flow knows the density "
         "of whole pictures, not of parts given others, so this is a search and not an exact draw."

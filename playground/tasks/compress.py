@@ -22,6 +22,7 @@ class Compress(Task):
 
     name: ClassVar[str] = "compress"
     title: ClassVar[str] = "Compress"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "One picture in equally few bytes, four ways. Turn the code size: each number is one byte. Only the picture's own bytes count: no "
         "weights of the decoder, no principal components (fitted to the 2,000 bundled test pictures), no headers of files."

@@ -35,6 +35,7 @@ class Critic(Task):
 
     name: ClassVar[str] = "critic"
     title: ClassVar[str] = "Critic"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "The critic's score under each picture, highest first: the higher, the more real it takes it to be. Lower ψ and see whether "
         "safer pictures convince it."

@@ -32,6 +32,7 @@ class Density(Task):
 
     name: ClassVar[str] = "density"
     title: ClassVar[str] = "Density"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "How likely is a picture? Under each stand its bits per dimension: fewer mean likelier. What is likely need not look like what was "
         "learned: a density can be high where hardly any picture ever falls (Nalisnick et al., arXiv 1810.09136)."

@@ -40,6 +40,7 @@ class Holes(Task):
 
     name: ClassVar[str] = "holes"
     title: ClassVar[str] = "Holes"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "Random codes, decoded. Nothing told the autoencoder where codes should lie, so most places are holes that no picture trained. "
         "Away: from the nearest test picture; varied: from each other. Both in a classifier's features, where test pictures have 1 and 1."

@@ -97,6 +97,7 @@ class Lens(Task):
 
     name: ClassVar[str] = "lens"
     title: ClassVar[str] = "Likelihood"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "How likely does each model find this picture? Bits/dim are exact for flows and a bound for VAEs and diffusion. An autoencoder's "
         "error and a GAN's critic are scores, not likelihoods. Each is ranked among test pictures."

@@ -32,6 +32,7 @@ class Neighbours(Task):
 
     name: ClassVar[str] = "neighbours"
     title: ClassVar[str] = "Neighbours"
+    measures: ClassVar[bool] = True
     says: ClassVar[str] = (
         "Is it copied? Each picture, then the training pictures most like it. 10,000 of the 60,000 are searched; "
         "a copy of one of the others would not be found."

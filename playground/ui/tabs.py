@@ -133,7 +133,7 @@ def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbo
         try:
             request = Request.from_query(opening, cards=engine.cards)
             card = find_card(engine.cards or {}, request.card)
-            place.task.check(engine.model(card.id))
+            engine.admit(place.task, card.id, engine.model(card.id))
             build_panel(engine, Panel(place.family, place.task, place.card), place.sharing(card), request)
         except PlaygroundError as error:
             gr.Markdown(why(error), elem_classes="lp-notice")

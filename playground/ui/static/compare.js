@@ -194,7 +194,7 @@
 
     paintRow(context, bitmap, pane, box, ratio) { // the chosen frame large, then the whole strip
       const { size, count } = pane, pitch = size + GAP;
-      const large = Math.max(1, Math.floor(Math.min(box.height, box.width / 6) / size)) * size;
+      const room = Math.min(box.height, box.width / 6), large = room >= size ? Math.floor(room / size) * size : room;
       const begin = large + 12 * ratio, fit = Math.min((box.width - begin) / (count * pitch - GAP), large / size), scale = fit >= 2 ? Math.floor(fit) : fit;
       const y = (box.height - size * scale) / 2;
       const frame = (index, ...to) => context.drawImage(bitmap, (index % pane.columns) * size, Math.floor(index / pane.columns) * size, size, size, ...to.map(Math.round));
