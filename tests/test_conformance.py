@@ -15,7 +15,7 @@ from playground.cards import bundled_cards
 from playground.engine import Engine
 from playground.families import FAMILIES
 from playground.families.base import Model
-from playground.families.capabilities import Encodes, HasMap, HasPosterior, Inverts
+from playground.families.capabilities import Encodes, HasEvidence, HasMap, Inverts
 from playground.images import from_uint8, png_text, to_uint8
 from playground.knobs import Knobs, KnobSpec
 from playground.latent import Latent, Noise
@@ -252,7 +252,7 @@ def test_encoding_and_decoding(engine: Engine, card: str, model: Model, params: 
 
 
 def test_the_posterior_fits_the_encoder(engine: Engine, card: str, model: Model, params: Knobs) -> None:
-    if not isinstance(model, HasPosterior):
+    if not isinstance(model, HasEvidence):
         return
     x = from_uint8(engine.shelf_of(card).pictures[:4])
     with torch.inference_mode():

@@ -14,7 +14,7 @@ from playground.cards import bundled_cards
 from playground.engine import Engine, Result
 from playground.errors import BadKnob, BadLatent
 from playground.families import FAMILIES
-from playground.families.capabilities import HasCritic, HasLikelihood, HasPosterior, HasVariationalBound
+from playground.families.capabilities import HasCritic, HasEvidence, HasLikelihood, HasVariationalBound
 from playground.images import from_uint8, pack
 from playground.latent import MAX_TERMS, Latent, Noise
 from playground.request import Request
@@ -198,7 +198,7 @@ def test_each_judgement_is_the_models_own_number(engine: Engine, judged: Result)
         with torch.inference_mode():
             if isinstance(model, HasLikelihood):
                 assert value == pytest.approx(-model.log_prob(x, Noise([0])).item() / bit, abs=1e-4)
-            elif isinstance(model, HasPosterior):
+            elif isinstance(model, HasEvidence):
                 weights = model.log_weights(x, Noise([0]), 16)[:, 0].double().numpy()
                 assert value == pytest.approx(-np.log(np.mean(np.exp(weights - weights.max()))) / bit - weights.max() / bit, abs=1e-4)
                 assert value < sum(part.item() for part in model.evidence(x, Noise([0]))) / bit + 0.1

@@ -13,7 +13,7 @@ import torch
 
 from playground.cards import bundled_cards
 from playground.families import FAMILIES, Model
-from playground.families.capabilities import Encodes, HasLikelihood, HasPosterior, Inverts
+from playground.families.capabilities import Encodes, HasEvidence, HasLikelihood, Inverts
 from playground.latent import Noise
 from playground.metrics import psnr_db
 from playground.nets.likelihood import bits_per_dim
@@ -55,7 +55,7 @@ def test_likelihoods_come_out_again(card_id: str) -> None:
     with torch.inference_mode():
         if isinstance(model, HasLikelihood):
             assert_repeats(card_id, "bits_per_dim", bits_per_dim(-model.log_prob(x, noise), x[0].numel()))
-        if isinstance(model, HasPosterior):
+        if isinstance(model, HasEvidence):
             distortion, rate = model.evidence(x, noise)
             assert_repeats(card_id, "elbo_bits_per_dim", bits_per_dim(distortion + rate, x[0].numel()))
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from playground import Engine, Request, Settings
 from playground.errors import BadWeights, NotCapable
-from playground.families.capabilities import Compresses, Encodes, HasMap, HasPosterior, LacksPrior, Squeezes
+from playground.families.capabilities import Compresses, Encodes, HasEvidence, HasMap, HasPosterior, LacksPrior, Squeezes
 from playground.families.pythae import PythaeAutoencoder, PythaeModel, PythaeVAE
 from playground.formats.pythae import TITLES, Pythae
 from playground.latent import Noise
@@ -315,7 +315,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def test_it_can_what_its_weights_can_say_and_no_more(model: PythaeModel) -> None:
     assert able(model, Encodes) and able(model, Squeezes)
-    assert not any(able(model, need) for need in (Compresses, HasMap, LacksPrior, HasPosterior))
+    assert not any(able(model, need) for need in (Compresses, HasMap, LacksPrior, HasEvidence))
+    assert able(model, HasPosterior) == (model.family == "vae")
     knobs = [spec.name for spec in model.knobs()]
     assert knobs == (["temperature", "pixels"] if model.noisy else ["temperature"])
     assert model.bytes() == sum(value.numel() * value.element_size() for value in model.network.state_dict().values())

@@ -35,12 +35,17 @@ class Inverts(Protocol):
 class HasPosterior(Protocol):
     """Knows how sure it is: a Gaussian over latents for each picture, pulled towards the prior N(0, I)."""
 
-    beta: float
-    """What a nat of the KL term cost in training; 1 is the evidence bound itself."""
-
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`mu` and `log_var`, each (B, D), for pictures (B, C, H, W) in [-1, 1]."""
         ...
+
+
+@runtime_checkable
+class HasEvidence(HasPosterior, Protocol):
+    """Can weigh that against how well pictures come back: it knows a lower bound of the likelihood, and its parts."""
+
+    beta: float
+    """What a nat of the KL term cost in training; 1 is the evidence bound itself."""
 
     def average_kl(self) -> Tensor:
         """KL to the prior of each dimension in nats, averaged over the training pictures, (D,)."""

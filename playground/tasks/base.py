@@ -23,6 +23,7 @@ from playground.families.capabilities import (
     Encodes,
     HasCritic,
     HasDensity,
+    HasEvidence,
     HasFlowSteps,
     HasLayers,
     HasLikelihood,
@@ -43,6 +44,7 @@ from playground.shelf import Shelf
 CAPABILITY_WORDS: dict[type, str] = {
     Encodes: "turn a picture into a latent",
     HasPosterior: "say how sure it is of a latent",
+    HasEvidence: "bound how likely a picture is by its code",
     Squeezes: "squeeze a picture through a code",
     Compresses: "cut its code at any length",
     Denoises: "take noise out of pictures",

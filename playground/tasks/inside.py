@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.capabilities import Encodes, HasPosterior
+from playground.families.capabilities import Encodes, HasEvidence
 from playground.images import to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise
@@ -36,7 +36,7 @@ class Inside(Task):
         "Which latent numbers carry this picture, how sure the encoder is of each, and what each costs. "
         "In the draws μ and σ stay; only ε is new."
     )
-    needs: ClassVar[tuple[type, ...]] = (Encodes, HasPosterior)
+    needs: ClassVar[tuple[type, ...]] = (Encodes, HasEvidence)
     stages: ClassVar = ("decode",)
     view: ClassVar = "plot"
     common: ClassVar[bool] = False
@@ -60,7 +60,7 @@ class Inside(Task):
 
     def _facts(self, bench: Bench, x: Tensor) -> dict[str, Any]:
         """What the encoder says of a picture (1, C, H, W), and the parts of its evidence bound, averaged over draws."""
-        model = bench.able(HasPosterior)
+        model = bench.able(HasEvidence)
         mu, log_var = model.posterior(x)
         distortion, rate = model.evidence(x.expand(EVIDENCE_DRAWS, -1, -1, -1), Noise(range(EVIDENCE_DRAWS)))
         average = model.average_kl()

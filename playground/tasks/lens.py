@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from playground.families.base import Model
-from playground.families.capabilities import Encodes, HasCritic, HasLikelihood, HasPosterior, HasVariationalBound
+from playground.families.capabilities import Encodes, HasCritic, HasEvidence, HasLikelihood, HasVariationalBound
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob, Knobs
 from playground.latent import Latent, Noise
@@ -60,7 +60,7 @@ def judge_of(model: Model, params: Knobs) -> Judge | None:
     """The best that a model can say of how likely a picture is; None when it can say nothing at once."""
     if isinstance(model, HasLikelihood):
         return Judge("exact", "bits/dim", lambda x, noise: _bits(model.log_prob(x, noise), x), passes=1)
-    if isinstance(model, HasPosterior):
+    if isinstance(model, HasEvidence):
         return Judge("bound", "bits/dim", lambda x, noise: _bits(weighted_bound(model, x, noise), x), passes=2)
     if isinstance(model, HasVariationalBound):
         return Judge("bound", "bits/dim", lambda x, noise: _bits(model.variational_bound(x, noise), x), model.bound_passes, RANKED_SLOWLY)
@@ -71,7 +71,7 @@ def judge_of(model: Model, params: Knobs) -> Judge | None:
     return None
 
 
-def weighted_bound(model: HasPosterior, x: Tensor, noise: Noise) -> Tensor:
+def weighted_bound(model: HasEvidence, x: Tensor, noise: Noise) -> Tensor:
     """The importance-weighted lower bound on log P of pictures (B, C, H, W) in [-1, 1], in nats, (B,)."""
     return torch.logsumexp(model.log_weights(x, noise, BOUND_DRAWS).double(), dim=0) - math.log(BOUND_DRAWS)
 

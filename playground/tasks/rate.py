@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.capabilities import Encodes, HasPosterior
+from playground.families.capabilities import Encodes, HasEvidence
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise
@@ -44,7 +44,7 @@ class Rate(Task):
         "β is what a nat of the code costs in training. Where codes are dear they say less: pictures come back worse (distortion), but "
         "codes lie closer to N(0, I) (rate), so that draws from it fall among them."
     )
-    needs: ClassVar[tuple[type, ...]] = (Encodes, HasPosterior)
+    needs: ClassVar[tuple[type, ...]] = (Encodes, HasEvidence)
     stages: ClassVar = ("decode",)
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
@@ -53,7 +53,7 @@ class Rate(Task):
 
     def run(self, bench: Bench) -> Iterator[Sheet]:
         x = bench.picture(self.picture)
-        cards = [*bench.able_siblings(HasPosterior)]
+        cards = [*bench.able_siblings(HasEvidence)]
         made, trades = dict[str, Pictures](), dict[str, Trade]()
         evaluated = all({"rate_nats", "distortion_nats"} <= bench.measured(card).keys() for card in cards)
         for card in cards:
@@ -76,7 +76,7 @@ class Rate(Task):
 
     def _trades(self, other: Bench, evaluated: bool) -> Iterator[Trade]:
         """The card's place on the curve: from its metrics where all cards have them, else measured on the first test pictures."""
-        model, known = other.able(HasPosterior), other.measured()
+        model, known = other.able(HasEvidence), other.measured()
         about = (other.card, model.beta, other.model.bytes())
         if evaluated:
             yield Trade(*about, known["rate_nats"]["value"], known["distortion_nats"]["value"], known["rate_nats"]["n"])

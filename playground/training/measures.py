@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from playground import metrics
 from playground.families import Model
-from playground.families.capabilities import Encodes, HasLikelihood, HasODE, HasPosterior, HasVariationalBound, Inverts
+from playground.families.capabilities import Encodes, HasEvidence, HasLikelihood, HasODE, HasVariationalBound, Inverts
 from playground.images import from_uint8, to_uint8
 from playground.knobs import Knobs
 from playground.latent import Noise
@@ -123,7 +123,7 @@ class Evaluation:
     def figures(self) -> dict[str, Figure]:
         """Every figure by its name; `class_share` is there afterwards."""
         model, found = self.model, dict[str, Figure]()
-        if isinstance(model, HasPosterior):
+        if isinstance(model, HasEvidence):
             found |= self.bounds(model)
         if isinstance(model, HasLikelihood):
             found |= self.bits("bits_per_dim", model.log_prob, self.yardstick.num_tested)
@@ -142,7 +142,7 @@ class Evaluation:
         parts = [log_prob(x, self._noise(start, len(x))).cpu() for start, x in self._tested(count, name)]
         return {name: self._mean(bits_per_dim(-torch.cat(parts).double(), self._dims))}
 
-    def bounds(self, model: HasPosterior) -> dict[str, Figure]:
+    def bounds(self, model: HasEvidence) -> dict[str, Figure]:
         """The evidence bound with one draw of z a picture, its two parts, and the tighter one with 64."""
         parts = [model.evidence(x, self._noise(start, len(x))) for start, x in self._tested(self.yardstick.num_tested, "elbo")]
         distortion, rate = (torch.cat(part).cpu().double() for part in zip(*parts, strict=True))

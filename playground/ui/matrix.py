@@ -8,7 +8,17 @@ from html import escape
 from playground.engine import Engine
 from playground.errors import PlaygroundError
 from playground.families import FAMILIES, Model
-from playground.families.capabilities import Encodes, HasCritic, HasLikelihood, HasMap, HasODE, HasPosterior, HasVariationalBound, Inverts
+from playground.families.capabilities import (
+    Encodes,
+    HasCritic,
+    HasEvidence,
+    HasLikelihood,
+    HasMap,
+    HasODE,
+    HasPosterior,
+    HasVariationalBound,
+    Inverts,
+)
 from playground.tasks.base import CAPABILITY_WORDS, able
 
 Asked = type[Model] | Model
@@ -24,7 +34,7 @@ def _encodes(model: Asked) -> str:
 def _likelihood(model: Asked) -> str:
     if able(model, HasLikelihood):
         return "exact"
-    return "estimate" if able(model, HasODE) else "bound" if able(model, HasPosterior) or able(model, HasVariationalBound) else ""
+    return "estimate" if able(model, HasODE) else "bound" if able(model, HasEvidence) or able(model, HasVariationalBound) else ""
 
 
 def _can(capability: type) -> Answer:
