@@ -1,16 +1,18 @@
 # make run, make test: all that a fresh Debian machine with Python 3.11 needs is set up on the way.
 PYTHON ?= python3
+# Tests that run at a time
+JOBS ?= 2
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format lint types fast figures bench train docker-check clean
+.PHONY: run test check format lint types fast figures bench bench-loads train docker-check clean
 
 run: .venv/.run
 	$(BIN)/python app.py
 
 test: .venv/.dev lint types
 	sh tools/system_packages.sh chromium dataset-fashion-mnist
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: format lint types fast
 
@@ -35,6 +37,10 @@ figures: .venv/.dev
 bench: .venv/.dev
 	sh tools/system_packages.sh chromium
 	$(BIN)/python tools/bench.py
+
+# How long a model takes to load, and how much memory, here and by others' loaders
+bench-loads: .venv/.dev
+	$(BIN)/python tools/bench_loads.py
 
 # The whole zoo: MINUTES of wall clock in all, one card a core (on a GPU 25 are worth more than 480 here)
 MINUTES ?= 480

@@ -279,11 +279,10 @@ def test_a_download_goes_on_while_another_tab_is_looked_at(visitor: Visitor, rem
 def test_somebody_elses_words_are_only_words(visitor: Visitor, remote: HubServer) -> None:
     evil = '<img src=x onerror="window.evil = 1">'
     config = json.loads(THING["config.json"]) | {"image_size": evil}
-    remote.add_repo(
-        "acme/evil", {**THING, "config.json": json.dumps(config).encode(), "README.md": f"---\nlicense: '{evil}'\n---\n".encode()}
-    )
-    find = visitor.open().look("acme/evil")
-    expect(find.locator(".lp-find-title")).to_contain_text(evil)
+    remote.add_repo("acme/worse", {**THING, "config.json": json.dumps(config).encode()})
+    remote.add_repo("acme/evil", {**THING, "README.md": f"---\nlicense: '{evil}'\n---\n".encode()})
+    expect(visitor.open().look("acme/worse", "refused")).to_contain_text("<img src=x onerror=")
+    find = visitor.look("acme/evil")
     expect(find.locator(".lp-find-facts")).to_contain_text(evil)
     find.get_by_role("button", name="Fetch and add").click()
     visitor.turned(find, "added")

@@ -169,11 +169,11 @@ def test_recipes_that_would_be_too_long_are_refused(tiny: TinyEngine) -> None:
 def test_a_rank_is_a_percentile() -> None:
     others = np.random.default_rng(3).normal(size=501)
     for value in (-3.0, 0.2, 9.0):
-        likelier = Judge("exact", "bits/dim", lambda x, noise: x).rank(value, others)
-        better = Judge("score", "dB", lambda x, noise: x).rank(value, others)
+        likelier = Judge("exact", "bits/dim", lambda x, noise: x, passes=1).rank(value, others)
+        better = Judge("score", "dB", lambda x, noise: x, passes=1).rank(value, others)
         assert likelier == pytest.approx(100 * np.searchsorted(np.sort(-others), -value) / 501)
         assert better == pytest.approx(100 * np.searchsorted(np.sort(others), value) / 501)
-    assert Judge("score", "critic", lambda x, noise: x).words(-1.5) == "critic −1.5"
+    assert Judge("score", "critic", lambda x, noise: x, passes=1).words(-1.5) == "critic −1.5"
 
 
 @pytest.fixture(scope="module")
