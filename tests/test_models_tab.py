@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from playground.cards import Card, bundled_cards
 from playground.engine import Engine
 from playground.families import FAMILIES
+from playground.hub import page_of
 from playground.library import Finding, Library
 from playground.settings import PROJECT, Settings
 from playground.ui.model_rows import SHARED, as_it_is, asks, groups, listing, policy, rows, told
@@ -87,7 +88,7 @@ def test_a_bundled_card(engine: Engine) -> None:
 def test_a_listed_model_before_and_after_it_is_fetched(engine: Engine) -> None:
     row = row_of(engine, LISTED.id)
     assert (row["place"], row["bytes"], row["card"], row["can"]) == ("hub", None, "", ["fetch"])
-    assert row["source"] == {"words": "acme/listed", "href": "https://huggingface.co/acme/listed"}
+    assert row["source"] == {"words": "acme/listed", "href": page_of("acme/listed")}
     card = engine.adopt(LISTED.id)
     row = row_of(engine, LISTED.id)
     assert (row["place"], row["card"], row["can"]) == ("cached", card.id, ["open", "load", "forget"])

@@ -192,4 +192,4 @@ def _source(card: Card) -> dict[str, str] | None:
     if card.repo is None:
         return None
     commit = f" @ {card.revision[:12]}" if card.revision else ""
-    return {"words": card.repo + commit, "href": f"https://huggingface.co/{card.repo}" + (f"/tree/{card.revision}" if commit else "")}
+    return {"words": card.repo + commit, "href": hub.page_of(card.repo, card.revision)}
