@@ -102,7 +102,7 @@ class Library:
         found = recognise(files)
         self._allow(listing.repo, listing.size_of(found.files))
         card = replace(self._card(f"{listing.repo}@{listing.commit}", found, listing.repo.partition("/")[2]), repo=listing.repo)
-        card = replace(card, revision=listing.commit, license=listing.license or card.license)
+        card = self._titled(replace(card, revision=listing.commit, license=listing.license or card.license))
         size, missing = listing.size_of(found.files), listing.missing_bytes(found.files)
         return Finding(card, size, missing, found.parameters, "", found.files, listing, asked)
 
