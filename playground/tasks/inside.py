@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.capabilities import Encodes, HasEvidence
+from playground.families.capabilities import Encodes, HasEvidence, HasPosterior
 from playground.images import to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise
@@ -36,7 +36,7 @@ class Inside(Task):
         "Which latent numbers carry this picture, how sure the encoder is of each, and what each costs. "
         "In the draws μ and σ stay; only ε is new."
     )
-    needs: ClassVar[tuple[type, ...]] = (Encodes, HasEvidence)
+    needs: ClassVar[tuple[type, ...]] = (Encodes, HasPosterior, HasEvidence)
     stages: ClassVar = ("decode",)
     view: ClassVar = "plot"
     common: ClassVar[bool] = False

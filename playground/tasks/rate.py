@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from playground.families.capabilities import Encodes, HasEvidence
+from playground.families.capabilities import Encodes, HasEvidence, HasPosterior
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise
@@ -44,7 +44,7 @@ class Rate(Task):
         "β is what a nat of the code costs in training. Where codes are dear they say less: pictures come back worse (distortion), but "
         "codes lie closer to N(0, I) (rate), so that draws from it fall among them."
     )
-    needs: ClassVar[tuple[type, ...]] = (Encodes, HasEvidence)
+    needs: ClassVar[tuple[type, ...]] = (Encodes, HasPosterior, HasEvidence)
     stages: ClassVar = ("decode",)
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
