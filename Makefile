@@ -1,7 +1,5 @@
 # make run, make test: all that a fresh Debian machine with Python 3.11 needs is set up on the way.
 PYTHON ?= python3
-# Tests that run at a time
-JOBS ?= 2
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -12,7 +10,7 @@ run: .venv/.run
 
 test: .venv/.dev lint types
 	sh tools/system_packages.sh chromium dataset-fashion-mnist
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest
 
 check: format lint types fast
 

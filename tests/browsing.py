@@ -22,7 +22,7 @@ FIRST = {family: next(card.id for card in CARDS if card.family == family) for fa
 HOMES = {task: next(name for name in ("vae", *FAMILIES) if kind.missing(FAMILIES[name]) is None) for task, kind in TASKS.items()}
 """Where each task is looked at when no family is named: at the VAE, or at the first family that can do it."""
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
-PATIENCE = 40_000
+PATIENCE = 120_000
 """Milliseconds before a wait gives up; nothing is measured by it."""
 expect.set_options(timeout=PATIENCE)
 LEAVING = ("AbortError: signal is aborted", "Connection errored out")
