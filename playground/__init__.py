@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from playground.compare import Comparison as Comparison
     from playground.engine import Engine as Engine
-    from playground.engine import Result as Result
     from playground.request import Request as Request
+    from playground.result import Result as Result
     from playground.settings import Settings as Settings
 
 __version__ = "0.1.0"

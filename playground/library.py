@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,7 +152,7 @@ class Library:
 
     # -- bringing in ------------------------------------------------------------------------------------------------
 
-    def adopt(self, finding: Finding) -> Iterator[Progress]:
+    def adopt(self, finding: Finding) -> Generator[Progress, None, None]:
         """Fetches what is missing, pins it, and lets the engine find it by its id; the last progress has the card.
 
         Closing it stops the download. Raises what `hub.fetch` raises, and `BadWeights` where the disk is too small.

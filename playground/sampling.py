@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from playground.engine import Engine, Result
+from playground.engine import Engine
 from playground.errors import BadKnob
 from playground.request import Request
+from playground.result import Result
 from playground.settings import Settings
 
 PER_REQUEST = 64

@@ -11,13 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from playground.engine import Engine, Result
+from playground.engine import Engine
 from playground.families.autoencoder import MAX_NOISE, Autoencoder, AutoencoderParams
 from playground.families.vae import VAE
 from playground.images import from_uint8
 from playground.latent import Noise
 from playground.metrics import psnr_db
 from playground.request import Request
+from playground.result import Result
 from playground.settings import Settings
 from playground.tasks import TASKS
 from playground.tasks.aggregate import aggregate_kl

@@ -22,11 +22,12 @@ from playground.compare import MAX_PANES, QUESTIONS, Board, Comparison
 from playground.compare.parcel import contents, parcel
 from playground.compare.running import order
 from playground.compare.sheets import MAX_VALUES
-from playground.engine import TEXT_KEY, Engine, _Seat
+from playground.engine import Engine, _Seat
 from playground.errors import BadKnob, BadLink, BadRequest, PlaygroundError, UnknownCard
 from playground.families import FAMILIES
 from playground.images import open_image, png_text
 from playground.request import Request
+from playground.result import TEXT_KEY
 from playground.settings import PROJECT, Settings
 from playground.ui.board_routes import aligned
 from tests.tiny import HASH, TINY_CARDS, TinyEngine

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from playground.cards import bundled_cards
-from playground.engine import Engine, Result
+from playground.engine import Engine
 from playground.errors import BadKnob, BadLatent
 from playground.families import FAMILIES
 from playground.families.capabilities import HasCritic, HasEvidence, HasLikelihood, HasVariationalBound
 from playground.images import from_uint8, pack
 from playground.latent import MAX_TERMS, Latent, Noise
 from playground.request import Request
+from playground.result import Result
 from playground.settings import Settings
 from playground.tasks.arithmetic import added
 from playground.tasks.lens import Judge, judge_of

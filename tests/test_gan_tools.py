@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from playground.cards import bundled_cards
-from playground.engine import Result, _Seat, _Visit
+from playground.engine import _Seat, _Visit
 from playground.errors import BadKnob, BadLatent, BadRequest, NotCapable
 from playground.families.capabilities import HasCritic, HasLayers, HasNoiseInputs
 from playground.families.gan import GAN, GANParams
 from playground.images import from_uint8, to_uint8
 from playground.latent import Latent, Noise
 from playground.request import Request
+from playground.result import Result
 from playground.tasks import Bench
 from playground.tasks.collapse import COUNTED, RULES, effective
 from playground.tasks.critic import spread

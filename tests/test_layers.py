@@ -18,7 +18,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("families",),
     ("formats",),
     ("cards", "hub"),
-    ("tasks", "request", "engine", "library", "sampling"),
+    ("tasks", "request", "result", "engine", "library", "sampling"),
     ("compare", "quiz"),
     ("training",),
     ("ui",),

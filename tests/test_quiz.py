@@ -14,13 +14,14 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from playground.engine import Engine, Result
+from playground.engine import Engine
 from playground.errors import BadKnob, BadRequest, BadWeights
 from playground.families import FAMILIES
 from playground.images import fit, open_image, png_text, sheet
 from playground.knobs import MAX_SEED
 from playground.quiz import DATA, TELLS, Round, Tell, choices
 from playground.request import Request
+from playground.result import Result
 from playground.settings import Settings
 from playground.ui.quizzing import MAX_ROUNDS
 from playground.ui.routes import Routes

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 
-from playground.engine import TEXT_KEY, Engine, Result, Timing
+from playground.engine import Engine
 from playground.errors import BadKnob, BadLatent, BadLink, BadRequest, PlaygroundError, UnknownCard
 from playground.images import encode, png_text
 from playground.request import Request
+from playground.result import TEXT_KEY, Result, Timing
 from playground.settings import Settings
 from playground.tasks import Sheet
 from tests.strategies import requests

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from playground.__main__ import main
-from playground.engine import TEXT_KEY, Engine
+from playground.engine import Engine
 from playground.images import png_text
 from playground.request import Request
+from playground.result import TEXT_KEY
 from playground.settings import Settings
 
 CARD = "vae-fashion-28"

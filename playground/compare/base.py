@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from playground.engine import Engine, Result
+from playground.engine import Engine
 from playground.errors import BadKnob, BadRequest, NotCapable, PlaygroundError
 from playground.families import Model
 from playground.knobs import Knobs, KnobSpec
 from playground.request import Request
+from playground.result import Result
 from playground.tasks import Task
 
 Cell = Request | PlaygroundError

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from playground.compare.running import Answer, Board
-from playground.engine import TEXT_KEY
 from playground.images import encode, sheet, to_pil
+from playground.result import TEXT_KEY
 
 PANE_SIDE, TITLE, GAP, ACROSS = 320, 24, 12, 3
 PAPER, INK, STAGE = (250, 250, 250), (24, 24, 27), (16, 17, 20)

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from playground.compare.base import Grid, Pane, Question, dialled, register
-from playground.engine import Engine, Result
+from playground.engine import Engine
 from playground.errors import NotCapable
 from playground.families import Model
 from playground.images import from_uint8
 from playground.knobs import Knob, Knobs, Seed
 from playground.latent import Latent
 from playground.request import Request
+from playground.result import Result
 from playground.tasks import Task
 from playground.tasks.interpolate import Interpolate
 from playground.tasks.lens import Lens, judge_of

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from playground.compare.base import Grid, Pane
-from playground.engine import Engine, Result, why
+from playground.engine import Engine, why
 from playground.errors import NotCapable, PlaygroundError
 from playground.images import Pictures, encode, sheet
 from playground.request import Request
+from playground.result import Result
 from playground.tasks import Sheet
 
 if TYPE_CHECKING:

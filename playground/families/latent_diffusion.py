@@ -22,8 +22,11 @@ PREVIEW = 4
 """Previews are decoded at this fraction of the size: a sixteenth of the work."""
 
 
-class PictureCodec(Protocol):
-    """An autoencoder of pictures (B, pixel_channels, H, W) in [-1, 1]; its latents (B, channels, H/factor, W/factor) are about N(0, 1)."""
+class FirstStage(Protocol):
+    """An autoencoder of pictures (B, pixel_channels, H, W) in [-1, 1]; its latents (B, channels, H/factor, W/factor) are about N(0, 1).
+
+    The first stage of latent diffusion: Rombach et al., arXiv 2112.10752.
+    """
 
     @property
     def channels(self) -> int: ...
@@ -105,7 +108,7 @@ class LatentDiffusion(DiffusionModel):
     )
 
     def __init__(
-        self, denoiser: Denoiser, codec: PictureCodec, device: torch.device, dtype: torch.dtype, classes: tuple[str, ...] = ()
+        self, denoiser: Denoiser, codec: FirstStage, device: torch.device, dtype: torch.dtype, classes: tuple[str, ...] = ()
     ) -> None:
         super().__init__(denoiser, device, dtype, classes)
         self.codec = codec
@@ -159,7 +162,7 @@ class TextToImage(LatentDiffusion):
         "the web's pictures. No more than 77 pieces of words of a prompt are read."
     )
 
-    def __init__(self, denoiser: TextDenoiser, codec: PictureCodec, prompts: Prompts, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, denoiser: TextDenoiser, codec: FirstStage, prompts: Prompts, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(denoiser, codec, device, dtype)
         self.prompts = prompts
 

@@ -5,6 +5,7 @@ A latent diffusion model paints with the latents of one (`recognise_codec`, `ope
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def _side(value: Any) -> Any:
 # -- what a configuration may say -----------------------------------------------------------------------------------
 
 
-class CodecSchema(Schema):
+class CodecSchema(Schema, abc.ABC):
     """What all of them say. `build` gives diffusers' own network of the fields that its class takes."""
 
     kind: ClassVar[str]
@@ -60,9 +61,9 @@ class CodecSchema(Schema):
         return self.latent_channels
 
     @property
+    @abc.abstractmethod
     def factor(self) -> int:
         """How much smaller the sides of a latent are than those of its picture."""
-        raise NotImplementedError
 
     def build(self) -> nn.Module:
         import diffusers

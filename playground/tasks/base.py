@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ from playground.knobs import Knobs, KnobSpec, Stage
 from playground.latent import GIVEN, Latent, Mix, Noise, Span, Term, mix
 from playground.nets.classifier import Classifier
 from playground.shelf import Shelf
+from playground.tasks.house import House
 
 CAPABILITY_WORDS: dict[type, str] = {
     Encodes: "turn a picture into a latent",
@@ -184,47 +185,6 @@ def find_task(name: str) -> type[Task]:
     if name not in TASKS:
         raise BadRequest(f"There is no task called {name!r}.", f"There are: {', '.join(TASKS)}.")
     return TASKS[name]
-
-
-class House(Protocol):
-    """What stands around a model at work; the engine is one."""
-
-    @property
-    def batch_size(self) -> int:
-        """Pictures made in one forward pass."""
-        ...
-
-    def siblings(self, card: str) -> Mapping[str, Card]:
-        """The generative cards with weights on the same data set, that one among them, in the order of the manifest."""
-        ...
-
-    def shelf_of(self, card: str) -> Shelf:
-        """The test pictures of its data set."""
-        ...
-
-    def training_shelf_of(self, card: str) -> Shelf:
-        """Some of the training pictures of its data set."""
-        ...
-
-    def classifier_of(self, card: str) -> Classifier:
-        """The classifier of its data set, on the CPU."""
-        ...
-
-    def is_ours(self, card: str) -> bool:
-        """Whether it was trained on pictures that are here, so that there is a classifier for what it makes."""
-        ...
-
-    def measured(self, card: str) -> Mapping[str, Any]:
-        """The figures in its `metrics.json`; empty when there are none."""
-        ...
-
-    def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
-        """What its `sweeps.json` holds: by knob, one row of figures for each measured value; empty when there is nothing."""
-        ...
-
-    def lend(self, card: str, knobs: Mapping[str, Any]) -> AbstractContextManager[Bench]:
-        """Another card at work on the same request, at its own defaults but for `knobs`; its weights then belong to the answer."""
-        ...
 
 
 class Bench:

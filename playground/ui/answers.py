@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from playground.engine import Result
 from playground.images import encode, sheet
+from playground.result import Result
 from playground.ui.figures import facts_words
 
 JPEG_FROM = 262_144

@@ -8,8 +8,9 @@ from typing import Any
 
 from playground.cards import find_card
 from playground.compare import Answer, Board, Question
-from playground.engine import TEXT_KEY, Engine
+from playground.engine import Engine
 from playground.errors import PlaygroundError
+from playground.result import TEXT_KEY
 from playground.tasks.sample import Sample
 
 MEASURED = {

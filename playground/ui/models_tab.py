@@ -5,9 +5,9 @@ The component asks by events, each with a `ticket` that its answer bears again: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
@@ -17,7 +17,7 @@ from playground.engine import Engine, why
 from playground.errors import BadRequest
 from playground.families import FAMILIES
 from playground.formats import FORMATS
-from playground.library import Finding, Library, Progress
+from playground.library import Finding, Library
 from playground.ui.model_rows import as_it_is, asks, groups, listing, policy, told
 from playground.ui.panels import PRIVATE
 from playground.ui.views import models_view
@@ -76,7 +76,7 @@ class Counter:
                 raise BadRequest("It is no longer known what that was.", "Look at it again.")
             finding = as_it_is(self.engine, finding)
             yield gr.update(progress={**ticket, "done": 0, "total": finding.missing, "card": ""})
-            with closing(cast(Generator[Progress, None, None], self.library.adopt(finding))) as steps:
+            with closing(self.library.adopt(finding)) as steps:
                 for step in steps:
                     card = step.card.id if step.card else ""
                     yield gr.update(progress={**ticket, "done": step.done, "total": step.total, "card": card})

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 
 from playground.cards import Card, find_card
-from playground.engine import Engine, Result, why
+from playground.engine import Engine, why
 from playground.families import Model
 from playground.knobs import MAX_SEED, KnobSpec
 from playground.request import Request
+from playground.result import Result
 from playground.tasks import Task
 from playground.tasks.vary import turnable
 from playground.ui.answers import kept

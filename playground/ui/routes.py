@@ -16,12 +16,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from playground.compare import Comparison
-from playground.engine import TEXT_KEY, Engine, why
+from playground.engine import Engine, why
 from playground.errors import BadKnob, BadRequest, PlaygroundError
 from playground.families.capabilities import HasMap
 from playground.images import animate, encode, fit, open_image, pack, png_text, sheet, snake
 from playground.latent import Latent
 from playground.request import Request, read_query
+from playground.result import TEXT_KEY
 from playground.ui.answers import about, frame
 from playground.ui.board_routes import board_routes
 from playground.ui.quizzing import QuizRoutes
