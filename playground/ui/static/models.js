@@ -369,6 +369,7 @@
     open(card, family, offered, row) { // a card that no tab offers yet is added to this visit first
       if (!offered) return this.act("take", card, row, (error) => { if (!error) this.open(card, family, true); });
       document.getElementById(`tab-${family}-button`)?.click();
+      setTimeout(() => playground.shown(""), 100); // once it is chosen, the row of tabs slides to it
       this.fire("open", card);
     }
   }
