@@ -37,11 +37,21 @@ TINY = {
     "num_decoder_blocks": [3, 3, 3, 1],
 }
 KL = {"block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "norm_num_groups": 32, "sample_size": 256}
+VQ = {"block_out_channels": [128, 256, 512], "layers_per_block": 2, "num_vq_embeddings": 8192, "sample_size": 256}
+NCSNPP = {
+    "block_out_channels": [128, 128, 256, 256, 256, 256, 256],
+    "down_block_types": ["SkipDownBlock2D"] * 4 + ["AttnSkipDownBlock2D"] + ["SkipDownBlock2D"] * 2,
+    "up_block_types": ["SkipUpBlock2D"] * 2 + ["AttnSkipUpBlock2D"] + ["SkipUpBlock2D"] * 4,
+    "layers_per_block": 2,
+    "sample_size": 256,
+}
 FULL: dict[str, tuple[Callable[[], Mapping[str, bytes]], int, int]] = {
     "google/ddpm-cifar10-32": (lambda: pixels("google/ddpm-cifar10-32", CIFAR), 35_746_307, 32),
     "google/ddpm-celebahq-256": (lambda: pixels("google/ddpm-cifar10-32", {**DEEP, "sample_size": 256}), 113_673_219, 256),
     "anton-l/ddpm-butterflies-128": (lambda: pixels("anton-l/ddpm-butterflies-128", {**DEEP, "sample_size": 128}), 113_673_219, 128),
     "madebyollin/taesd": (lambda: codec("madebyollin/taesd", **TINY), 2_445_063, 256),
+    "google/ncsnpp-celebahq-256": (lambda: pixels("google/ncsnpp-celebahq-256", NCSNPP), 65_574_549, 256),
+    "CompVis/ldm-celebahq-256": (lambda: codec("CompVis/ldm-celebahq-256", **VQ), 55_322_782, 256),
     "stabilityai/sd-vae-ft-mse": (lambda: codec("stabilityai/sd-vae-ft-mse", **KL), 83_653_863, 256),
 }
 """The repo, how many numbers it holds, and the side of its pictures."""
