@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -15,16 +16,18 @@ from typing import Any
 
 import torch
 
-from playground import hub
+from playground import hub, passes
 from playground.cards import Card, Catalogue, bundled_cards, find_card
 from playground.device import device_words, pick_device, pick_dtype
-from playground.errors import BadRequest, BadWeights, NotCapable, PlaygroundError
+from playground.errors import BadRequest, BadWeights, NotCapable, PlaygroundError, TooMuch
 from playground.families import FAMILIES, Model
 from playground.families.loading import load_classifier
 from playground.formats import find_format
 from playground.images import Pictures, to_uint8
 from playground.latent import Latent
+from playground.line import Line
 from playground.nets.classifier import Classifier
+from playground.passes import Passes
 from playground.request import Request
 from playground.result import Guest, Result, Timing
 from playground.settings import Settings
@@ -55,6 +58,10 @@ class _Visit:
     @property
     def batch_size(self) -> int:
         return self.engine.settings.batch_size
+
+    @property
+    def max_work(self) -> int:
+        return self.engine.settings.max_work
 
     def siblings(self, card: str) -> Mapping[str, Card]:
         return self.engine.siblings(card)
@@ -108,6 +115,8 @@ class Engine:
         self.cards = Catalogue(self.cards, self._recall)
         self.device = pick_device(self.settings.device)
         self.dtype = pick_dtype(self.device)
+        self.passes = Passes(self._lanes(), self.settings.merged_rows, self.settings.merge_ms)
+        self.line = Line(self.settings.at_once, self.settings.line_length)
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
         self._shelves: dict[str, Shelf] = {}
         self._classifiers: dict[str, Classifier] = {}
@@ -116,21 +125,41 @@ class Engine:
 
     # -- running ----------------------------------------------------------------------------------------------------
 
-    def run(self, request: Request) -> Result:
+    def run(self, request: Request, visitor: str = "") -> Result:
         """The finished result. Raises a `PlaygroundError` with a sentence when it cannot be."""
-        *_, last = self.stream(request)
+        *_, last = self.stream(request, visitor)
         return last
 
-    def stream(self, request: Request) -> Generator[Result, None, None]:
-        """Previews, then the result. Closing it stops the work at the next step and frees the model."""
+    def stream(self, request: Request, visitor: str = "") -> Generator[Result, None, None]:
+        """Previews, then the result. Closing it stops the work at the next step and frees the model.
+
+        The device is shared fairly between visitors; `visitor` is any text that tells them apart. Raises a `PlaygroundError`: `TooMuch`
+        after `settings.max_seconds`, for one.
+        """
         asked = time.perf_counter()
-        with self._lease(request.card) as seat:
+        with self._lease(request.card) as seat, self.passes.visit(visitor) as at_work:
             loaded = time.perf_counter()
             self.admit(type(request.task), request.card, seat.model)
             visit = _Visit(self)
-            for made in _inferring(request.task.run(self._bench(seat, request, visit))):
+            for made in self._inferring(request.task.run(self._bench(seat, request, visit)), at_work):
                 timing = Timing(1000 * (loaded - asked), 1000 * (time.perf_counter() - loaded))
                 yield Result(request, made, seat.sha256, device_words(self.device), timing, dict(visit.guests))
+                if made.progress < 1:
+                    self._limit(loaded)
+
+    def _inferring(self, steps: Iterator[Sheet], visit: passes.Visit) -> Iterator[Sheet]:
+        """The same steps, each made without gradients. The mode belongs to a thread, and the next step may run on another."""
+        while True:
+            with torch.inference_mode(), self.passes.on_behalf(visit):
+                made = next(steps, None)
+            if made is None:
+                return
+            yield made
+
+    def _limit(self, began: float) -> None:
+        most = self.settings.max_seconds
+        if time.perf_counter() - began > most:
+            raise TooMuch(f"That took more than {most:g} seconds and was stopped.", "Ask for fewer pictures or steps.")
 
     def check(self, request: Request) -> None:
         """Raises what running it would raise of its model, its pictures and its directions, without running it."""
@@ -296,6 +325,7 @@ class Engine:
                     return seat
             with torch.inference_mode(False):  # a card is lent in the midst of a request, and its weights may be differentiated later
                 seat = self._load(find_card(self._cards, card_id))
+            seat.model.together = self.passes.run
             with self._lock:
                 self._seats[card_id] = seat
                 seat.users += 1
@@ -305,6 +335,10 @@ class Engine:
     def _load(self, card: Card) -> _Seat:
         model = find_format(card.format).open(self._folder(card), card.family, self.device, self.dtype)
         return _Seat(model, card.weights_sha256)
+
+    def _lanes(self) -> int:
+        """How many forward passes the device has room for at once."""
+        return max(1, (os.cpu_count() or 1) // self.settings.threads) if self.device.type == "cpu" else 1
 
     def _recall(self, card_id: str) -> Card | None:
         """A model of the Hub that was fetched before, by its pin."""
@@ -339,16 +373,6 @@ class Engine:
 def _is_figure(figure: Any) -> bool:
     numbers = [figure.get("value"), figure.get("n")] if isinstance(figure, dict) else [None]
     return all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
-
-
-def _inferring(steps: Iterator[Sheet]) -> Iterator[Sheet]:
-    """The same steps, each made without gradients. The mode belongs to a thread, and the next step may run on another."""
-    while True:
-        with torch.inference_mode():
-            made = next(steps, None)
-        if made is None:
-            return
-        yield made
 
 
 def why(error: Exception) -> str:

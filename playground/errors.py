@@ -6,7 +6,9 @@ PlaygroundError
 │   ├── BadLatent         a latent recipe that cannot be read
 │   ├── BadLink           a link or PNG text that is not a request
 │   ├── UnknownCard       no card of that name
-│   └── NotCapable        this family cannot answer this question
+│   ├── NotCapable        this family cannot answer this question
+│   └── TooMuch           more pictures, pixels, steps or seconds than one request may have
+├── Busy                  too many people want something at once
 ├── BadPicture            a file that is not a usable picture
 ├── BadWeights            files that are missing, damaged, or not safetensors
 ├── HubUnreachable        the Hub did not answer, and there is no local copy
@@ -48,6 +50,14 @@ class UnknownCard(BadRequest):
 
 class NotCapable(BadRequest):
     """This family cannot answer this question."""
+
+
+class TooMuch(BadRequest):
+    """More pictures, pixels, steps or seconds than one request may have."""
+
+
+class Busy(PlaygroundError):
+    """Too many people want something at once."""
 
 
 class BadPicture(PlaygroundError):

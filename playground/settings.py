@@ -26,7 +26,17 @@ class Settings(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where models run; auto prefers CUDA, then MPS.")
     memory_mb: int = Field(2048, ge=16, description="MiB of weights kept loaded; the least recently used model goes first.")
     threads: int = Field(1, ge=1, le=64, description="Torch threads of the page on the CPU; more is slower when the cores are busy.")
-    batch_size: int = Field(16, ge=1, le=1024, description="Pictures made in one forward pass; previews and Stop come between.")
+    batch_size: int = Field(16, ge=1, le=1024, description="Pictures of one request in a forward pass; previews and Stop come between.")
+    merged_rows: int = Field(64, ge=1, le=4096, description="Most pictures in a forward pass that several requests share.")
+    merge_ms: float = Field(3.0, ge=0, le=100, description="Longest in ms that a forward pass waits for others to share it.")
+    at_once: int = Field(4, ge=1, le=256, description="Kept pictures and comparisons made at once; the others wait in line.")
+    line_length: int = Field(100, ge=0, le=10_000, description="How many may wait in line; one more is asked to come back later.")
+    max_seconds: float = Field(300.0, gt=0, description="Longest in seconds that one request may take; then it is stopped with a sentence.")
+    max_work: int = Field(
+        200,
+        ge=1,
+        description="Largest request in millions: pictures × passes of the network × numbers that it works on (pixels).",
+    )
     weights_dir: Path = Field(PROJECT / "weights", description="Folder of bundled cards and of `models.toml`.")
     data_dir: Path = Field(Path("/usr/share/datasets/fashion-mnist"), description="Fashion-MNIST's four .gz files, for training.")
     hub: Literal["off", "listed", "any"] = Field(

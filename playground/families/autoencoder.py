@@ -62,7 +62,7 @@ class Autoencoder(CodedModel[ConvAutoencoder, Codes]):
         yield Step(self.cut(z, params.code_size), index=1, total=1)
 
     def encode(self, x: Tensor, params: Knobs) -> Tensor:
-        return self.network.encode(x.to(self.device, self.dtype)).float()
+        return self.together(self.network.encode, x.to(self.device, self.dtype)).float()
 
     # -- compression ------------------------------------------------------------------------------------------------
 
@@ -76,7 +76,7 @@ class Autoencoder(CodedModel[ConvAutoencoder, Codes]):
 
     def cut(self, z: Tensor, size: int) -> Tensor:
         sizes = torch.full((len(z),), size, device=self.device)
-        return self.network.decode(z.to(self.dtype), sizes).float().clamp(-1, 1)
+        return self.together(self.network.decode, z.to(self.dtype), sizes).float().clamp(-1, 1)
 
     def quantise(self, z: Tensor) -> Tensor:
         low, high = self.code_range()

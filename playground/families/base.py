@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -80,6 +81,11 @@ class Dial:
         return round(self.stops[low] + (place - low) * (self.stops[low + 1] - self.stops[low]), 6)
 
 
+def alone(function: Callable[..., Any], *rows: Tensor) -> Any:
+    """`function(*rows)`, and nothing else."""
+    return function(*rows)
+
+
 class Model(abc.ABC):
     """Weights that run. The first paragraph of the class docstring opens the model cards; the tab's words are the page's."""
 
@@ -98,6 +104,9 @@ class Model(abc.ABC):
     """Its knob between fidelity and diversity."""
     exact: ClassVar[bool] = False
     """Whether decoding undoes encoding, but for rounding: every picture has one latent, and every latent one picture."""
+    together: Callable[..., Any] = staticmethod(alone)
+    """How its network is run: `together(function, *rows)` where `function` works row by row, and may get rows of others too. An engine
+    puts its own in this place (`passes.Passes.run`)."""
     latent: LatentSpec
     image_size: int
     channels: int
@@ -138,6 +147,11 @@ class Model(abc.ABC):
     def passes_back(self, params: Knobs) -> int:
         """The same for finding the latents of a batch of pictures, by the way that its reconstructions are made."""
         return 1
+
+    @property
+    def latent_size(self) -> int:
+        """How many numbers a pass works on for each picture: those of the latent, or of the picture if it has more."""
+        return max(math.prod(self.latent.shape), self.channels * self.image_size**2)
 
     @abc.abstractmethod
     def origin(self) -> Tensor:

@@ -116,5 +116,8 @@ class Consistency(NoiseModel):
         c_in = (sigma**2 + data**2) ** -0.5
         c_skip, c_out = data**2 / ((sigma - least) ** 2 + data**2), (sigma - least) * data * c_in
         time = 250 * torch.full((len(x_t),), sigma, device=x_t.device).log()
-        said = self.network((c_in * x_t).to(self.dtype), time, class_labels=labels, return_dict=False)[0].float()
+        said = self.together(self._said, (c_in * x_t).to(self.dtype), time, *([] if labels is None else [labels])).float()
         return (c_skip * x_t + c_out * said).clamp(-1, 1)
+
+    def _said(self, x: Tensor, time: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.network(x, time, class_labels=labels, return_dict=False)[0]

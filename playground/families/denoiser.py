@@ -227,7 +227,7 @@ class DiffusionModel(NoiseModel):
 
     def heading(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
         """What the denoiser says of x_t (B, C, S, S) at times (B,) in 0..1 when it is told that."""
-        return self.denoiser.heading(x, time, condition)
+        return self.together(self.denoiser.heading, x, time, condition)
 
     # -- back to noise ----------------------------------------------------------------------------------------------
 

@@ -129,16 +129,16 @@ class NormalizingFlow(LandmarkedModel):
         assert isinstance(params, FlowParams)
         if params.denoise:
             raise BadKnob("This flow knows no noisy pictures, so it cannot denoise.", "Switch Denoise off, or choose the transformer flow.")
-        yield Step(picture(self.network.inverse(z.float())), index=1, total=1)  # type: ignore[operator]
+        yield Step(picture(self.continuous(z)), index=1, total=1)
 
     # -- from picture to noise --------------------------------------------------------------------------------------
 
     def encode(self, x: Tensor, params: Knobs) -> Tensor:
-        return self.network(unit(x.to(self.device).float()))[0]
+        return self.together(self.network, unit(x.to(self.device).float()))[0]
 
     def log_prob(self, x: Tensor, noise: Noise) -> Tensor:
         u = noise.uniform((self.channels, self.image_size, self.image_size), "dequantise").to(self.device)
-        log_density = self.network.log_prob(unit(x.to(self.device).float(), u))  # type: ignore[operator]
+        log_density = self.log_density(unit(x.to(self.device).float(), u))
         return log_density - x[0].numel() * math.log(LEVELS)
 
     # -- step by step, and the slope --------------------------------------------------------------------------------
@@ -153,10 +153,10 @@ class NormalizingFlow(LandmarkedModel):
         yield picture(cast("Bijection", self.network.logit).inverse(y))
 
     def log_density(self, v: Tensor) -> Tensor:
-        return self.network.log_prob(v.to(self.device).float())  # type: ignore[operator]
+        return self.together(self.network.log_prob, v.to(self.device).float())
 
     def continuous(self, z: Tensor) -> Tensor:
-        return self.network.inverse(z.to(self.device).float())  # type: ignore[operator]
+        return self.together(self.network.inverse, z.to(self.device).float())
 
     def knobs(self) -> tuple[KnobSpec, ...]:
         return tuple(spec for spec in super().knobs() if spec.name != "denoise")

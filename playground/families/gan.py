@@ -148,7 +148,10 @@ class GAN(LandmarkedModel):
         return [noise.normal(shape, f"noise/{index}").to(self.device, self.dtype) for index, shape in enumerate(shapes)] or None
 
     def _picture(self, w: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
-        return self.network.generator.synthesis(w.to(self.dtype), noise).float()
+        return self.together(self._synthesis, w.to(self.dtype), *(noise or [])).float()
+
+    def _synthesis(self, w: Tensor, *noise: Tensor) -> Tensor:
+        return self.network.generator.synthesis(w, noise or None)
 
     def layer_sides(self) -> tuple[int, ...]:
         return tuple(self.network.generator.layer_sides())
@@ -169,7 +172,7 @@ class GAN(LandmarkedModel):
 
     def guess(self, x: Tensor) -> Tensor:
         """The encoder's w of pictures (B, C, H, W) in [-1, 1], (B, D)."""
-        return self.network.encoder(x.to(self.device, self.dtype)).float()
+        return self.together(self.network.encoder, x.to(self.device, self.dtype)).float()
 
     def invert(self, x: Tensor, params: Knobs) -> Iterator[Inversion]:
         """Down the slope of the squared error from the encoder's guess, with a pull back to it so that w stays where pictures are.
@@ -196,7 +199,7 @@ class GAN(LandmarkedModel):
 
         It learned on real pictures and on those of its generator; of anything else, such as noise, it never had to think.
         """
-        return self.network.critic(x.to(self.device, self.dtype))
+        return self.together(self.network.critic, x.to(self.device, self.dtype))
 
     def slope(self, x: Tensor) -> Tensor:
         # Differentiated, as in `invert`: made anew outside inference mode.

@@ -134,12 +134,12 @@ class LatentDiffusion(DiffusionModel):
 
     def picture(self, z: Tensor) -> Tensor:
         """The pictures of codes (B, *latent.shape), one at a time: large ones take much memory while they are decoded."""
-        return torch.cat([self.codec.decode(one) for one in z.split(1)]).clamp(-1, 1)
+        return torch.cat([self.together(self.codec.decode, one) for one in z.split(1)]).clamp(-1, 1)
 
     def preview(self, z: Tensor) -> Tensor:
         """About the same for little work: the picture of each code made smaller, enlarged."""
         side = max(1, z.shape[-1] // PREVIEW)
-        small = self.codec.decode(F.adaptive_avg_pool2d(z, side)).clamp(-1, 1)
+        small = self.together(self.codec.decode, F.adaptive_avg_pool2d(z, side)).clamp(-1, 1)
         return F.interpolate(small, size=self.image_size, mode="nearest")
 
     def encode(self, x: Tensor, params: Knobs) -> Tensor:

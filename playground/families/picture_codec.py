@@ -120,11 +120,11 @@ class PictureCodec(Model):
         """One picture at a time: a batch of large ones would not fit in memory. Those not made yet are black."""
         x = torch.full((len(z), self.channels, self.image_size, self.image_size), -1.0, device=self.device)
         for index, each in enumerate(z.split(1)):
-            x[index] = self.codec.decode(each)[0].clamp(-1, 1)
+            x[index] = self.together(self.codec.decode, each)[0].clamp(-1, 1)
             yield Step(x.clone(), index + 1, len(z))
 
     def encode(self, x: Tensor, params: Knobs) -> Tensor:
-        return torch.cat([self.codec.encode(each) for each in x.to(self.device).split(1)])
+        return torch.cat([self.together(self.codec.encode, each) for each in x.to(self.device).split(1)])
 
     def through(self, x: Tensor, params: Knobs) -> Tensor:
         *_, last = self.decode(self.encode(x, params), params, Noise([0] * len(x)))

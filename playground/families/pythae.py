@@ -76,11 +76,11 @@ class PythaeModel(Model):
 
     def code(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """`mu` and `log_var` of pictures (B, C, H, W) in [-1, 1]."""
-        return self.network.encode(((x + 1) / 2).to(self.device, self.dtype))
+        return self.together(self.network.encode, ((x + 1) / 2).to(self.device, self.dtype))
 
     def mean(self, z: Tensor) -> Tensor:
         """The mean of each pixel, float32 (B, C, H, W) in [0, 1]."""
-        return self.network.decode(z.to(self.dtype)).float().clamp(0, 1)
+        return self.together(self.network.decode, z.to(self.dtype)).float().clamp(0, 1)
 
     # -- directions -------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class TransformerFlow(NormalizingFlow):
     def decode(self, z: Tensor, params: Knobs, noise: Noise) -> Iterator[Step]:
         assert isinstance(params, FlowParams)
         z, total = z.float(), len(self.network.flows) + params.denoise
-        for index, y in enumerate(self.network.states(z, self._noisy(z, params)), start=1):
+        for index, y in enumerate(self.network.states(z, self._noisy(z, params), self.together), start=1):
             yield Step(self._picture(y), index, total)
         if params.denoise:
             yield Step(self._picture(self.network.denoised(y)), total, total)
@@ -52,7 +52,7 @@ class TransformerFlow(NormalizingFlow):
     def encode(self, x: Tensor, params: Knobs) -> Tensor:
         assert isinstance(params, FlowParams)
         y, _ = self.network.logit(unit(x.to(self.device).float()))
-        return self.network.latent(y, self._noisy(y, params))[0]
+        return self.together(self.network.latent, y, self._noisy(y, params))[0]
 
     def _noisy(self, like: Tensor, params: FlowParams) -> Tensor:
         return torch.full((len(like),), float(params.denoise), device=self.device)

@@ -14,7 +14,7 @@ from playground.families.codes import CodedModel, CodedParams, Codes
 from playground.knobs import Knob, Knobs
 from playground.latent import Noise
 from playground.nets.conv import ConvConfig
-from playground.nets.likelihood import kl_to_standard_normal
+from playground.nets.likelihood import LogisticMixture, kl_to_standard_normal
 from playground.nets.vae import ConvVAE, VAEConfig
 
 
@@ -75,7 +75,7 @@ class VAE(CodedModel[ConvVAE, VAECodes]):
 
     def decode(self, z: Tensor, params: Knobs, noise: Noise) -> Iterator[Step]:
         assert isinstance(params, VAEParams)
-        likelihood = self.network.likelihood(z.to(self.dtype))
+        likelihood = self._likelihood(z)
         if params.pixels == "mean":
             x = likelihood.mean()
         else:
@@ -89,7 +89,7 @@ class VAE(CodedModel[ConvVAE, VAECodes]):
         return self.posterior(x)[0]
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mu, log_var = self.network.posterior(x.to(self.device, self.dtype))
+        mu, log_var = self.together(self.network.posterior, x.to(self.device, self.dtype))
         return mu.float(), log_var.float()
 
     def average_kl(self) -> Tensor:
@@ -110,7 +110,10 @@ class VAE(CodedModel[ConvVAE, VAECodes]):
 
     def _log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         levels = ((x.to(self.device) + 1) * 127.5).round()
-        return self.network.likelihood(z.to(self.dtype)).log_prob(levels).flatten(1).sum(dim=1).float()
+        return self._likelihood(z).log_prob(levels).flatten(1).sum(dim=1).float()
+
+    def _likelihood(self, z: Tensor) -> LogisticMixture:
+        return LogisticMixture(self.together(self.network.decoder, z.to(self.dtype)))
 
     def axes(self) -> Mapping[str, str]:
         order = self.codes.kl.argsort(descending=True).tolist()

@@ -7,8 +7,9 @@ denoising takes out is added after the logit, so that pictures stay within black
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -193,14 +194,18 @@ class TarFlow(nn.Module):
             y, total = self._untokens(tokens, index), total + log_det
         return y.flatten(1), total
 
-    def states(self, z: Tensor, noisy: Tensor) -> Iterator[Tensor]:
-        """From latents (B, D) back to pictures before the sigmoid, flow after flow; the last one is the answer."""
+    def states(self, z: Tensor, noisy: Tensor, run: Callable[..., Any] | None = None) -> Iterator[Tensor]:
+        """From latents (B, D) back to pictures before the sigmoid, flow after flow; the last one is the answer.
+
+        `run(function, *rows)` runs each flow where it is given.
+        """
         c = self.config
         y = z.view(-1, c.channels, c.image_size, c.image_size)
         for index in reversed(range(len(self.flows))):
             flow = self.flows[index]
             assert isinstance(flow, AutoregressiveFlow)
-            y = self._untokens(flow.inverse(self._tokens(y, index), noisy), index)
+            tokens = self._tokens(y, index)
+            y = self._untokens(run(flow.inverse, tokens, noisy) if run else flow.inverse(tokens, noisy), index)
             yield y
 
     def denoised(self, y: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from playground.cards import Card
-from playground.errors import BadLatent, BadRequest, NotCapable
+from playground.errors import BadLatent, BadRequest, NotCapable, TooMuch
 from playground.families.base import FAMILIES, Model
 from playground.families.capabilities import (
     Compresses,
@@ -341,6 +341,7 @@ class Bench:
     def decode(self, z: Tensor, seeds: Sequence[int]) -> Iterator[tuple[Pictures, float]]:
         """All pictures of `z`, batch after batch: what is there so far (N, H, W, C), and the share done."""
         model, count = self.model, len(z)
+        self._bound(z)
         done = np.zeros((count, model.image_size, model.image_size, model.channels), np.uint8)
         for start in range(0, count, self.batch_size):
             stop = min(start + self.batch_size, count)
@@ -350,12 +351,21 @@ class Bench:
 
     def decode_all(self, z: Tensor, seeds: Sequence[int]) -> Tensor:
         """The finished pictures of `z`, (B, C, H, W) in [-1, 1], on the model's device."""
+        self._bound(z)
         parts = []
         for start in range(0, len(z), self.batch_size):
             stop = start + self.batch_size
             *_, last = self.model.decode(z[start:stop], self.params, Noise(seeds[start:stop]))
             parts.append(last.x)
         return torch.cat(parts)
+
+    def _bound(self, z: Tensor) -> None:
+        """Raises `TooMuch` for more than one request may ask."""
+        passes, most = self.model.passes(self.params), 1_000_000 * self.house.max_work
+        each = passes * self.model.latent_size
+        if len(z) * each > most:
+            what = f"{len(z)} pictures in {passes} passes of the network are more than one request may have here."
+            raise TooMuch(what, f"Ask for at most {most // each} pictures, or for fewer steps." if most >= each else "Ask for fewer steps.")
 
     def able(self, capability: type[_C]) -> _C:
         """The model as something that can do `capability`. Raises `NotCapable`."""

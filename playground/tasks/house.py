@@ -22,6 +22,11 @@ class House(Protocol):
         """Pictures made in one forward pass."""
         ...
 
+    @property
+    def max_work(self) -> int:
+        """The most that may be asked at once, in millions: pictures × passes × numbers of a latent."""
+        ...
+
     def siblings(self, card: str) -> Mapping[str, Card]:
         """The generative cards with weights on the same data set, that one among them, in the order of the manifest."""
         ...
