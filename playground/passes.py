@@ -31,7 +31,7 @@ Function = Callable[..., Any]
 Execute = Callable[[Function, Sequence[Tensor]], Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class Visit:
     """One request at work: whose it is, and how it comes back for more."""
 
@@ -45,7 +45,7 @@ class Visit:
     """When its last pass ended."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Ticket:
     """One pass that waits its turn."""
 
