@@ -34,7 +34,7 @@ figures: .venv/.dev
 
 bench: .venv/.dev
 	sh tools/system_packages.sh chromium
-	$(BIN)/python tools/bench.py
+	$(BIN)/python -m tools.bench
 
 # How long a model takes to load, and how much memory, here and by others' loaders
 bench-loads: .venv/.dev
