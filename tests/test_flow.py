@@ -145,6 +145,19 @@ def test_the_cached_inverse_is_the_plain_one(noisy: float):
     assert not torch.allclose(x, flow.inverse(z, 1 - which), atol=1e-3)  # it is told which noise
 
 
+def test_where_no_slope_is_wanted_the_inverse_is_made_otherwise_and_is_the_same():
+    flow = awake(AutoregressiveFlow(TarFlowConfig(image_size=8, width=12, heads=2, layers=2), tokens=16, dim=4), seed=3)
+    for part in flow.modules():
+        if isinstance(part, torch.nn.LayerNorm):  # gains and biases that are folded away must be seen
+            torch.nn.init.normal_(part.weight, 1.0, 0.3)
+            torch.nn.init.normal_(part.bias, 0.0, 0.3)
+    z, which = 3 * torch.randn(3, 16, 4, dtype=torch.float64), torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(flow.inverse(z, which), flow.inverse_with_slope(z, which))
+    (slope,) = torch.autograd.grad(flow.inverse(z.requires_grad_(), which).sum(), z)
+    assert slope.abs().min() > 0
+
+
 def test_a_token_knows_only_those_before_it():
     c = TarFlowConfig(image_size=8, width=12, heads=2, layers=2)
     flow = awake(AutoregressiveFlow(c, tokens=16, dim=4), seed=4)
