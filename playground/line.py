@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 
 from playground.errors import Busy
@@ -13,6 +13,8 @@ MOST_EACH = 8
 """Requests of one visitor that may be in line at once."""
 REMEMBERED = 0.8
 """How much of the estimate of a request's seconds stays when another one is done."""
+MAX_KNOWN = 1000
+"""Visitors of whom it is known when they were called last."""
 
 
 @dataclass(eq=False)
@@ -45,13 +47,15 @@ class Place:
 
 
 class Line:
-    """`at_once` requests run, at most `length` wait. The next is the first of whichever visitor has the fewest running."""
+    """`at_once` requests run, at most `length` wait. Next is who has the fewest running, and was called longest ago."""
 
     def __init__(self, at_once: int, length: int) -> None:
         self.at_once, self.length = at_once, length
         self._lock = threading.Lock()
         self._waiting: list[Place] = []
         self._running: list[Place] = []
+        self._last: OrderedDict[str, int] = OrderedDict()
+        self._calls = 0
         self._seconds = 1.0
 
     def join(self, visitor: str) -> Place:
@@ -102,13 +106,22 @@ class Line:
             self._waiting.remove(place)
             self._running.append(place)
             place.began = time.monotonic()
+            self._note(place.visitor)
             place.called.set()
+
+    def _note(self, visitor: str) -> None:
+        self._calls += 1
+        if visitor:
+            self._last[visitor] = self._calls
+            self._last.move_to_end(visitor)
+            if len(self._last) > MAX_KNOWN:
+                self._last.popitem(last=False)
 
     def _order(self) -> list[Place]:
         """All that wait, in the order in which they will be called: round by round, one of each visitor."""
         rounds = Counter(place.visitor for place in self._running)
-        keyed = []
-        for number, place in enumerate(self._waiting):
-            keyed.append((rounds[place.visitor] if place.visitor else 0, number, place))
+        keys: dict[Place, tuple[int, int]] = {}
+        for place in self._waiting:
+            keys[place] = (rounds[place.visitor], self._last.get(place.visitor, 0)) if place.visitor else (0, 0)
             rounds[place.visitor] += 1
-        return [place for *_, place in sorted(keyed, key=lambda key: key[:2])]
+        return sorted(self._waiting, key=keys.__getitem__)

@@ -23,8 +23,6 @@ from torch import Tensor
 
 TILE = 16
 """Rows of which a pass on the CPU is a whole multiple if it is merged."""
-MAX_REMEMBERED = 1000
-"""Visitors whose share is remembered, at most."""
 
 Function = Callable[..., Any]
 """Tensors of the same number of rows to a tensor, or a tuple of tensors and None, with as many rows; each row by itself."""
@@ -53,7 +51,8 @@ class _Ticket:
     rows: tuple[Tensor, ...]
     kind: tuple[Any, ...]
     visit: Visit
-    start: float
+    joined: float
+    """What the clock said."""
     order: int
     wake: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     done: bool = False
@@ -96,7 +95,6 @@ class Passes:
         self._free = lanes
         self._waiting: list[_Ticket] = []
         self._changed = threading.Condition()
-        self._visits: set[int] = set()
         self._known: dict[int, Visit] = {}
         self._clock, self._finish = 0.0, dict[str, float]()
         self._numbers = itertools.count()
@@ -115,6 +113,7 @@ class Passes:
         finally:
             with self._changed:
                 del self._known[id(visit)]
+                self._changed.notify_all()  # nobody need wait for it
 
     @contextmanager
     def on_behalf(self, visit: Visit) -> Iterator[None]:
@@ -145,8 +144,7 @@ class Passes:
         """Waits until the pass was made by somebody else, or may be made now."""
         with self._changed:
             visit = getattr(self._here, "visit", None) or Visit(f"request {next(self._numbers)}")
-            start = max(self._clock, self._finish.get(visit.visitor, 0.0))
-            ticket = _Ticket(function, rows, _kind(function, rows), visit, start, next(self._numbers))
+            ticket = _Ticket(function, rows, _kind(function, rows), visit, self._clock, next(self._numbers))
             visit.comes_again, visit.wants, visit.busy = visit.wants == ticket.kind, ticket.kind, True
             leads = self._free > 0
             if leads:
@@ -165,13 +163,20 @@ class Passes:
             while self._is_worth_waiting(first) and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
             group, count = [first], len(first)
-            for ticket in sorted(self._waiting, key=lambda each: (each.start, each.order)) if first.fits else []:
+            for ticket in sorted(self._waiting, key=self._turn) if first.fits else []:
                 if ticket.kind == first.kind and ticket.fits and count + len(ticket) <= self.most_rows:
                     group.append(ticket)
                     count += len(ticket)
             self._waiting = [ticket for ticket in self._waiting if ticket not in group]
-            self._clock = max(self._clock, first.start)
+            self._clock = max(self._clock, self._start(first))
         return group
+
+    def _start(self, ticket: _Ticket) -> float:
+        """The seconds of the device that its visitor has had, but for those that were missed by staying away."""
+        return max(ticket.joined, self._finish.get(ticket.visit.visitor, 0.0))
+
+    def _turn(self, ticket: _Ticket) -> tuple[float, int]:
+        return self._start(ticket), ticket.order
 
     def _is_worth_waiting(self, first: _Ticket) -> bool:
         """Whether all lanes are taken, and another request will soon want the same."""
@@ -210,19 +215,19 @@ class Passes:
             ticket.answer = part
 
     def _charge(self, ticket: _Ticket, seconds: float) -> None:
-        visitor = ticket.visit.visitor
-        self._finish[visitor] = max(ticket.start, self._finish.get(visitor, 0.0)) + seconds
-        if len(self._finish) > MAX_REMEMBERED:
-            self._finish = {name: finish for name, finish in self._finish.items() if finish > self._clock}
+        self._finish[ticket.visit.visitor] = self._start(ticket) + seconds
 
     def _hand_on(self, group: list[_Ticket]) -> None:
         """Tells those whose pass was made, and gives the lane to whoever has had the least."""
         with self._changed:
             for ticket in group:
                 ticket.done, ticket.visit.busy, ticket.visit.since = True, False, time.monotonic()
-            following = min(self._waiting, key=lambda each: (each.start, each.order), default=None)
+            following = min(self._waiting, key=self._turn, default=None)
             if following is None:
                 self._free += 1
+                if self._free == self.lanes:  # nobody wants anything: all begin anew
+                    self._clock = max([self._clock, *self._finish.values()])
+                    self._finish.clear()
             else:
                 self._waiting.remove(following)
         for ticket in group[1:]:
@@ -233,8 +238,8 @@ class Passes:
 
 def _kind(function: Function, rows: Sequence[Tensor]) -> tuple[Any, ...]:
     """Passes of one kind can be merged: the same function of the same object, on rows of the same shape."""
-    owner = getattr(function, "__self__", function)
-    return (id(owner), getattr(function, "__func__", None), *((row.shape[1:], row.dtype, row.device) for row in rows))
+    owner, body = getattr(function, "__self__", None), getattr(function, "__func__", function)
+    return (id(owner), id(body), *((row.shape[1:], row.dtype, row.device) for row in rows))
 
 
 def _split(answer: Any, sizes: list[int]) -> list[Any]:
