@@ -22,6 +22,7 @@ from playground.families.loading import RESTORE, config_of, load_network, readin
 from playground.knobs import Knob, Knobs, KnobSpec
 from playground.latent import Noise
 from playground.nets.couplings import Bijection
+from playground.nets.folding import fold
 from playground.nets.glow import Glow, GlowConfig
 from playground.nets.realnvp import RealNVP, RealNVPConfig
 
@@ -88,6 +89,9 @@ class NormalizingFlow(LandmarkedModel):
         self, network: nn.Module, landmarks: Landmarks, config: FlowConfig, device: torch.device, classes: tuple[str, ...]
     ) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
+        if device.type == "cpu":
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fold(self.network)
         self.landmarks, self.device, self.dtype, self.classes = landmarks, device, torch.float32, classes
         self.image_size, self.channels = config.image_size, config.channels
         self.latent = LatentSpec("z", (config.channels * config.image_size**2,), "gaussian")

@@ -17,6 +17,7 @@ from playground.families.loading import config_of, load_network, reading, weight
 from playground.knobs import Knob, Knobs, KnobSpec
 from playground.latent import Noise
 from playground.nets.critic import settle
+from playground.nets.folding import fold
 from playground.nets.gan import AdversarialNets
 from playground.nets.stylegan import GANConfig
 
@@ -92,6 +93,7 @@ class GAN(LandmarkedModel):
         self.network = network.to(device, dtype).eval().requires_grad_(False)
         if device.type == "cpu":
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fold(self.network)
         self.landmarks, self.device, self.dtype, self.classes = landmarks, device, dtype, classes
         config = network.config
         self.latent = LatentSpec("w", (len(network.generator.convolutions), config.latent_dim), "euclidean")
@@ -129,8 +131,7 @@ class GAN(LandmarkedModel):
         assert isinstance(params, GANParams)
         count, dim = self.latent.shape
         z = noise.normal((dim,)).to(self.device, self.dtype)
-        # Row by row: a product of matrices rounds differently when the batch has another size.
-        w = torch.cat([self.network.generator.mapping(row) for row in z.split(1)]).float()[:, None]
+        w = self.network.generator.mapping.each(z).float()[:, None]
         safe = torch.arange(count, device=self.device) < params.cutoff
         psi = torch.where(safe, params.truncation_psi, 1.0)[:, None]
         return self.landmarks.mean + psi * (w - self.landmarks.mean)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from playground.nets.classifier import Classifier, ClassifierConfig
 RESTORE = "Restore the card's folder (git checkout -- weights) or train it again."
 """What to do about weights that do not load."""
 
+_BYTES: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 _N = TypeVar("_N", bound=nn.Module)
 _C = TypeVar("_C")
 
@@ -62,8 +64,10 @@ def load_classifier(folder: Path) -> Classifier:
 
 
 def weight_bytes(network: nn.Module) -> int:
-    """Memory that a network's weights take."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    """Memory that a network's weights take. Added up once: it is asked after every request, and walking through a network takes long."""
+    if network not in _BYTES:
+        _BYTES[network] = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    return _BYTES[network]
 
 
 def _cast(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class ConvConfig:
     decoder_trunk_blocks: int = 2
 
 
+def silu_(x: Tensor) -> Tensor:
+    """SiLU in the place of what went in: for what is not differentiated."""
+    return F.silu(x, inplace=True)
+
+
 class Block(nn.Module):
     """x + conv1×1(conv3×3(conv1×1(x))): a residual bottleneck whose last layer starts small. Shape (B, width, H, W)."""
 
@@ -44,7 +50,10 @@ class Block(nn.Module):
             self.up.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.up(self.act(self.conv(self.act(self.down(self.act(x))))))
+        if torch.is_grad_enabled():
+            return x + self.up(self.act(self.conv(self.act(self.down(self.act(x))))))
+        inner = self.conv(silu_(self.down(self.act(x))))
+        return self.up(silu_(inner)).add_(x)
 
 
 class DenseBlock(nn.Module):
@@ -55,7 +64,9 @@ class DenseBlock(nn.Module):
         self.first, self.second, self.act = nn.Linear(width, width), nn.Linear(width, width), nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.act(self.first(self.act(x))))
+        if torch.is_grad_enabled():
+            return x + self.second(self.act(self.first(self.act(x))))
+        return self.second(silu_(self.first(self.act(x)))).add_(x)
 
 
 class Position(nn.Module):

@@ -6,6 +6,7 @@ Sources: Dinh, Sohl-Dickstein & Bengio, RealNVP, arXiv 1605.08803; Kingma & Dhar
 from __future__ import annotations
 
 import abc
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from playground.nets.conv import Block, Position
+from playground.nets.folding import Foldable
 
 LOG_SCALE_BOUND = 2.5
 """A single step stretches or shrinks by at most e to this power, so that no point, however far out, overflows."""
@@ -42,25 +44,69 @@ class Bijection(nn.Module, abc.ABC):
         """The `x` of which `z` (B, *) is the image."""
 
 
-class Chain(Bijection):
+class ChannelMap(Bijection):
+    """z = W·x + b at every position: what several of them do in a row, one does at once."""
+
+    @abc.abstractmethod
+    def matrix(self) -> tuple[Tensor, Tensor]:
+        """W (C, C) and b (C,)."""
+
+
+class Merged(Bijection):
+    """Channel maps that follow each other as one, with weights that stay as they are. No module has it for a child."""
+
+    def __init__(self, maps: Sequence[ChannelMap]) -> None:
+        super().__init__()
+        weight, bias = maps[0].matrix()
+        weight, bias = weight.double(), bias.double()
+        for each in maps[1:]:
+            matrix, shift = (part.double() for part in each.matrix())
+            weight, bias = matrix @ weight, matrix @ bias + shift
+        back = torch.linalg.inv(weight)
+        like = maps[0].matrix()[0]
+        self.log_det = torch.linalg.slogdet(weight).logabsdet.to(like)
+        self.there = (_kernel(weight, like), bias.to(like))
+        self.back = (_kernel(back, like), (-back @ bias).to(like))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv2d(x, *self.there), (x.shape[2] * x.shape[3] * self.log_det).expand(len(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        with torch.autocast(z.device.type, enabled=False):
+            return F.conv2d(z, *self.back)
+
+
+def _kernel(matrix: Tensor, like: Tensor) -> Tensor:
+    return matrix.to(like)[:, :, None, None].contiguous()
+
+
+class Chain(Bijection, Foldable):
     """One after the other."""
 
     def __init__(self, steps: Iterable[Bijection]) -> None:
         super().__init__()
         self.steps = nn.ModuleList(steps)
+        self.folded: tuple[Bijection, ...] = ()
+        """The same in fewer steps."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         total = x.new_zeros(len(x))
-        for step in self.steps:
+        for step in self.folded or self.steps:
             x, log_det = step(x)
             total = total + log_det
         return x, total
 
     def inverse(self, z: Tensor) -> Tensor:
-        for step in reversed(self.steps):
+        for step in reversed(self.folded or self.steps):
             assert isinstance(step, Bijection)
             z = step.inverse(z)
         return z
+
+    def fold(self) -> None:
+        runs = itertools.groupby(self.steps, key=lambda step: isinstance(step, ChannelMap))
+        parts = [[Merged(list(run))] if merges else list(run) for merges, run in runs]  # type: ignore[arg-type]
+        self.folded = tuple(itertools.chain.from_iterable(parts))  # type: ignore[arg-type]
 
 
 class Logit(Bijection):
@@ -121,18 +167,27 @@ class AffineCoupling(Bijection):
         super().__init__()
         self.order, self.kept = list(order), kept
         self.back = sorted(range(len(self.order)), key=self.order.__getitem__)
+        self.plain = self.order == self.back == sorted(self.order)
         self.conditioner = conditioner
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        kept, moved = x[:, self.order].tensor_split([self.kept], dim=1)
+        kept, moved = self._apart(x)
         log_scale, shift = self.affine(kept)
         moved = (moved + shift) * torch.exp(log_scale)
-        return torch.cat([kept, moved], dim=1)[:, self.back], log_scale.flatten(1).sum(dim=1)
+        return self._joined(kept, moved), log_scale.flatten(1).sum(dim=1)
 
     def inverse(self, z: Tensor) -> Tensor:
-        kept, moved = z[:, self.order].tensor_split([self.kept], dim=1)
+        kept, moved = self._apart(z)
         log_scale, shift = self.affine(kept)
-        return torch.cat([kept, moved * torch.exp(-log_scale) - shift], dim=1)[:, self.back]
+        return self._joined(kept, moved * torch.exp(-log_scale) - shift)
+
+    def _apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        kept, moved = (x if self.plain else x[:, self.order]).tensor_split([self.kept], dim=1)
+        return kept, moved
+
+    def _joined(self, kept: Tensor, moved: Tensor) -> Tensor:
+        x = torch.cat([kept, moved], dim=1)
+        return x if self.plain else x[:, self.back]
 
     def affine(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Log-scale and shift for the other half."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from playground.nets.couplings import AffineCoupling, Bijection, Chain, Conditioner, Flow, Logit, MultiScale, level_shapes
+from playground.nets.couplings import AffineCoupling, Bijection, Chain, ChannelMap, Conditioner, Flow, Logit, MultiScale, level_shapes
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ PACE = 10.0
 """How much faster than the rest a coupling learns what belongs to a place whatever the picture is; see `Conditioner`."""
 
 
-class ActNorm(Bijection):
+class ActNorm(ChannelMap):
     """A scale and a shift for every channel, which make the first batch that it is trained on standard (section 3.1)."""
 
     def __init__(self, channels: int) -> None:
@@ -53,6 +53,10 @@ class ActNorm(Bijection):
     def inverse(self, z: Tensor) -> Tensor:
         return z * torch.exp(-self.log_scale) - self.shift
 
+    def matrix(self) -> tuple[Tensor, Tensor]:
+        scale = torch.exp(self.log_scale).flatten()
+        return torch.diag(scale), scale * self.shift.flatten()
+
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
         """Takes mean and standard deviation of the channels of `x` (B, C, H, W)."""
@@ -61,7 +65,7 @@ class ActNorm(Bijection):
         self.get_buffer("initialised").fill_(True)
 
 
-class InvertibleConvolution(Bijection):
+class InvertibleConvolution(ChannelMap):
     """z = W·x at every position, W a full matrix that starts as a random rotation (section 3.2)."""
 
     def __init__(self, channels: int) -> None:
@@ -74,6 +78,9 @@ class InvertibleConvolution(Bijection):
 
     def inverse(self, z: Tensor) -> Tensor:
         return self._mix(z, torch.linalg.inv(self.weight))
+
+    def matrix(self) -> tuple[Tensor, Tensor]:
+        return self.weight, self.weight.new_zeros(len(self.weight))
 
     @staticmethod
     def _mix(x: Tensor, weight: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from playground.nets.conv import ConvConfig, Position
+from playground.nets.folding import Foldable
 
 SLOPE = 0.2
 """Of the leaky rectifiers."""
@@ -44,10 +45,12 @@ class GANConfig(ConvConfig):
 
 def leaky(x: Tensor) -> Tensor:
     """The leaky rectifier, scaled so that it keeps a standard normal's second moment."""
-    return F.leaky_relu(x, SLOPE) * math.sqrt(2 / (1 + SLOPE**2))
+    bent = F.leaky_relu(x, SLOPE)
+    gain = math.sqrt(2 / (1 + SLOPE**2))
+    return bent * gain if torch.is_grad_enabled() else bent.mul_(gain)
 
 
-class EqualLinear(nn.Module):
+class EqualLinear(nn.Module, Foldable):
     """A linear layer with weights of unit size in memory, scaled when used, so that one learning rate fits all layers.
 
     Equalised learning rate: Karras et al., arXiv 1710.10196. `rate` below 1 makes the layer learn more slowly.
@@ -60,7 +63,21 @@ class EqualLinear(nn.Module):
         self.scale, self.rate = rate / math.sqrt(inputs), rate
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
+        return F.linear(x, scaled(self.weight, self.scale), scaled(self.bias, self.rate))
+
+    def each(self, x: Tensor) -> Tensor:
+        """The same for rows (B, inputs) by themselves: a row comes out the same bit for bit whatever the others are, and how many."""
+        weight, bias = scaled(self.weight, self.scale), scaled(self.bias, self.rate)
+        return torch.bmm(x[:, None], weight.T.expand(len(x), -1, -1)).squeeze(1) + bias
+
+    def fold(self) -> None:
+        self.weight.data, self.bias.data = scaled(self.weight, self.scale), scaled(self.bias, self.rate)
+        self.scale = self.rate = 1.0
+
+
+def scaled(x: Tensor, scale: float) -> Tensor:
+    """x · scale; `x` itself where that is the same."""
+    return x if scale == 1 else x * scale
 
 
 class Mapping(nn.Module):
@@ -71,13 +88,24 @@ class Mapping(nn.Module):
         self.layers = nn.ModuleList(EqualLinear(dim, dim, rate=0.1) for _ in range(layers))
 
     def forward(self, z: Tensor) -> Tensor:
-        w = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+        w = self._unit(z)
         for layer in self.layers:
             w = leaky(layer(w))
         return w
 
+    def each(self, z: Tensor) -> Tensor:
+        """The same, each row the same bit for bit in any batch: a product of matrices rounds differently when there are more rows."""
+        w = self._unit(z)
+        for layer in self.layers:
+            w = leaky(cast("EqualLinear", layer).each(w))
+        return w
 
-class ModulatedConv(nn.Module):
+    @staticmethod
+    def _unit(z: Tensor) -> Tensor:
+        return z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + 1e-8)
+
+
+class ModulatedConv(nn.Module, Foldable):
     """A convolution whose input channels w scales, each output brought back to unit size; (B, inputs, H, W) to (B, outputs, H, W).
 
     Scaling the weights of each picture, w'_oik = s_i·w_oik / √Σ_ik (s_i·w_oik)², is the same as scaling what goes in by s and
@@ -90,22 +118,34 @@ class ModulatedConv(nn.Module):
         self.style = EqualLinear(dim, inputs, bias=1.0)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.scale, self.demodulate = 1 / math.sqrt(inputs * kernel**2), demodulate
+        self.power: Tensor | None = None
+        """`power_of` the weights, once they are folded."""
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        weight = self.weight * self.scale
+        weight = scaled(self.weight, self.scale)
         style = self.style(w)
         y = F.conv2d(x * style[:, :, None, None], weight, padding=self.weight.shape[-1] // 2)
         bias = self.bias[None, :, None, None].to(y.dtype)
         if not self.demodulate:
             return y + bias
-        return torch.addcmul(bias, y, self.unit(weight, style)[:, :, None, None].to(y.dtype))
+        power = self.power_of(weight) if self.power is None else self.power
+        return torch.addcmul(bias, y, self.unit(power.to(style.dtype), style)[:, :, None, None].to(y.dtype))
 
     @staticmethod
-    def unit(weight: Tensor, style: Tensor) -> Tensor:
-        """1 / √Σ_ik (s_i·w_oik)², (B, outputs): what unit-variance inputs need to stay so."""
+    def unit(power: Tensor, style: Tensor) -> Tensor:
+        """1 / √Σ_ik (s_i·w_oik)², (B, outputs): what unit-variance inputs need to stay so. `power` is Σ_k w_oik²."""
         with torch.autocast(style.device.type, enabled=False):
-            power = weight.square().sum(dim=(2, 3)).to(style.dtype)
             return torch.rsqrt(style.float().square() @ power.float().T + 1e-8)
+
+    @staticmethod
+    def power_of(weight: Tensor) -> Tensor:
+        """The squares of weights (outputs, inputs, k, k), added up: (outputs, inputs)."""
+        with torch.autocast(weight.device.type, enabled=False):
+            return weight.square().sum(dim=(2, 3))
+
+    def fold(self) -> None:
+        self.weight.data, self.scale = scaled(self.weight, self.scale), 1.0
+        self.power = self.power_of(self.weight) if self.demodulate else None
 
 
 class SelfAttention(nn.Module):

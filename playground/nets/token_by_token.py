@@ -90,7 +90,7 @@ class _Prepared:
         scale[:width] *= (width // heads) ** -0.5
         asked = into.new_empty(count, 3 * width)
         seen = into.new_empty(2, count, heads, tokens, width // heads)
-        parts = asked.view(count, 3, heads, -1)
+        parts, (keys, values) = asked.view(count, 3, heads, -1), seen.flatten(1, 2)
         return cls(
             (add * scale, _columns(into * scale[:, None])),
             (layer.join.bias, _columns(layer.join.weight)),
@@ -99,7 +99,8 @@ class _Prepared:
             asked,
             parts[:, 0],
             parts[:, 1:].transpose(0, 1),
-            *seen.flatten(1, 2).unbind(),
+            keys,
+            values,
             seen.unbind(dim=3),
         )
 
