@@ -53,7 +53,13 @@ class ChannelMap(Bijection):
 
 
 class Merged(Bijection):
-    """Channel maps that follow each other as one, with weights that stay as they are. No module has it for a child."""
+    """Channel maps that follow each other as one, with weights that stay as they are. Nothing of it is saved."""
+
+    log_det: Tensor
+    weight: Tensor
+    bias: Tensor
+    back_weight: Tensor
+    back_bias: Tensor
 
     def __init__(self, maps: Sequence[ChannelMap]) -> None:
         super().__init__()
@@ -64,21 +70,18 @@ class Merged(Bijection):
             weight, bias = matrix @ weight, matrix @ bias + shift
         back = torch.linalg.inv(weight)
         like = maps[0].matrix()[0]
-        self.log_det = torch.linalg.slogdet(weight).logabsdet.to(like)
-        self.there = (_kernel(weight, like), bias.to(like))
-        self.back = (_kernel(back, like), (-back @ bias).to(like))
+        found = {"weight": weight[:, :, None, None], "bias": bias, "log_det": torch.linalg.slogdet(weight).logabsdet}
+        found |= {"back_weight": back[:, :, None, None], "back_bias": -back @ bias}
+        for name, value in found.items():
+            self.register_buffer(name, value.to(like).contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, enabled=False):
-            return F.conv2d(x, *self.there), (x.shape[2] * x.shape[3] * self.log_det).expand(len(x))
+            return F.conv2d(x, self.weight, self.bias), (x.shape[2] * x.shape[3] * self.log_det).expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
         with torch.autocast(z.device.type, enabled=False):
-            return F.conv2d(z, *self.back)
-
-
-def _kernel(matrix: Tensor, like: Tensor) -> Tensor:
-    return matrix.to(like)[:, :, None, None].contiguous()
+            return F.conv2d(z, self.back_weight, self.back_bias)
 
 
 class Chain(Bijection, Foldable):
@@ -107,6 +110,7 @@ class Chain(Bijection, Foldable):
         runs = itertools.groupby(self.steps, key=lambda step: isinstance(step, ChannelMap))
         parts = [[Merged(list(run))] if merges else list(run) for merges, run in runs]  # type: ignore[arg-type]
         self.folded = tuple(itertools.chain.from_iterable(parts))  # type: ignore[arg-type]
+        self.merged = nn.ModuleList(step for step in self.folded if isinstance(step, Merged))  # so that they move with the rest
 
 
 class Logit(Bijection):

@@ -112,14 +112,16 @@ class ModulatedConv(nn.Module, Foldable):
     what comes out by the root: then the whole batch shares one plain convolution.
     """
 
+    power: Tensor | None
+    """`power_of` the weights, once they are folded."""
+
     def __init__(self, inputs: int, outputs: int, kernel: int, dim: int, *, demodulate: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.style = EqualLinear(dim, inputs, bias=1.0)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.scale, self.demodulate = 1 / math.sqrt(inputs * kernel**2), demodulate
-        self.power: Tensor | None = None
-        """`power_of` the weights, once they are folded."""
+        self.register_buffer("power", None, persistent=False)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         weight = scaled(self.weight, self.scale)
