@@ -236,3 +236,16 @@ def test_pictures_come_back(unet: UNet2DModel, path: Path):
     *_, z = renoise(path, predict, x, 50)
     back = sample(path, predict, z, "ddim", 50)[-1].x
     assert 10 * math.log10(4 / float((back - x).square().mean())) > 25
+
+
+@pytest.mark.parametrize("name", [*CIRCLE])
+@pytest.mark.parametrize("path", [Circle(), Line()])
+def test_two_who_sample_by_turns_do_not_disturb_each_other(unet: UNet2DModel, path: Path, name: str):
+    predict = headings(unet, path)
+    first, second = torch.randn(2, 2, 1, 8, 8)
+    alone = [sample(path, predict, z, name, 4)[-1].x for z in (first, second)]
+    ways = [
+        denoise(path, predict, z, scheduler=name, num_inference_steps=4, eta=0.0, noise=Noise(range(2))) for z in (first, second, first)
+    ]
+    by_turns = [*zip(*ways, strict=True)][-1]
+    assert [torch.equal(step.x, x) for step, x in zip(by_turns, [*alone, alone[0]], strict=True)] == [True] * 3

@@ -102,6 +102,9 @@ class NoiseModel(Model):
         self.network = network.to(device).eval().requires_grad_(False)
         if device.type == "cpu":
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        from playground.nets.lean import lean  # here, because it imports diffusers' models, which takes a second
+
+        lean(self.network)
         self.device, self.dtype, self.classes = device, dtype, classes
         self.channels, self.image_size = shape[:2]
         self.latent = LatentSpec("x_T", shape, "gaussian")

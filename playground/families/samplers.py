@@ -8,7 +8,9 @@ arXiv 2305.08891.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -70,12 +72,12 @@ def denoise(
 
 def num_looks(path: Path, scheduler: str, num_inference_steps: int) -> int:
     """How often a sampler looks at x_t on the whole way."""
-    return len(plan_of(path, scheduler, num_inference_steps).times)
+    return len(_plan_of(path, scheduler, num_inference_steps).times)
 
 
 def time_left(path: Path, scheduler: str, num_inference_steps: int, num_left: int) -> float:
     """The time at which `num_left` steps of a sampler are left; 0 when none is."""
-    plan = plan_of(path, scheduler, num_inference_steps)
+    plan = _plan_of(path, scheduler, num_inference_steps)
     return float(plan.times[plan.first(num_left)]) if num_left else 0.0
 
 
@@ -160,6 +162,12 @@ class Plan:
     twice: bool = False
     """Whether it looks twice a step, but for the last."""
 
+    def afresh(self) -> Plan:
+        """The same for somebody else: what a scheduler remembers of its steps is in lists and plain values, which are not shared."""
+        scheduler = copy(self.scheduler)
+        vars(scheduler).update({name: list(value) for name, value in vars(scheduler).items() if isinstance(value, list)})
+        return replace(self, scheduler=scheduler)
+
     def first(self, num_left: int) -> int:
         """Where `num_left` steps are left, among its times."""
         return len(self.times) - (2 * num_left - 1 if self.twice else num_left)
@@ -186,7 +194,14 @@ CIRCLE: Mapping[str, type] = {
 
 
 def plan_of(path: Path, name: str, num_inference_steps: int) -> Plan:
-    """The scheduler of that name for a path."""
+    """The scheduler of that name for a path, at its beginning."""
+    return _plan_of(path, name, num_inference_steps).afresh()
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(False)
+def _plan_of(path: Path, name: str, num_inference_steps: int) -> Plan:
+    """Schedulers take some milliseconds to set up, and a network of one picture no more than that."""
     return arc_plan(path, name, num_inference_steps) if isinstance(path, Arc) else line_plan(name, num_inference_steps)
 
 
