@@ -7,7 +7,6 @@ matrices, and gain, bias and what the time tells are one multiplication and addi
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable
 from typing import Any, cast
 
 import torch
@@ -30,7 +29,7 @@ def lean(network: nn.Module) -> None:
         if type(part) is ResnetBlock2D and _is_known(part):
             part.__class__ = LeanResnet
         elif isinstance(part, ModelMixin) and not isinstance(part, _KnowsDtype):
-            part.__class__ = _with_dtype(type(part))
+            part.__class__ = _with_dtype(cast("type[Any]", type(part)))
 
 
 def _is_known(block: ResnetBlock2D) -> bool:
@@ -92,6 +91,5 @@ class _KnowsDtype:
 
 
 @functools.cache
-def _with_dtype(model: Hashable) -> type[ModelMixin]:
-    assert isinstance(model, type)
+def _with_dtype(model: type[Any]) -> type[ModelMixin]:
     return type(model.__name__, (_KnowsDtype, model), {"__module__": model.__module__, "__doc__": model.__doc__})
