@@ -6,7 +6,6 @@ matrices, and gain, bias and what the time tells are one multiplication and addi
 
 from __future__ import annotations
 
-import functools
 from typing import Any, cast
 
 import torch
@@ -29,7 +28,7 @@ def lean(network: nn.Module) -> None:
         if type(part) is ResnetBlock2D and _is_known(part):
             part.__class__ = LeanResnet
         elif isinstance(part, ModelMixin) and not isinstance(part, _KnowsDtype):
-            part.__class__ = _with_dtype(cast("type[Any]", type(part)))
+            part.__class__ = _with_dtype(type(part))
 
 
 def _is_known(block: ResnetBlock2D) -> bool:
@@ -90,6 +89,11 @@ class _KnowsDtype:
         return known
 
 
-@functools.cache
-def _with_dtype(model: type[Any]) -> type[ModelMixin]:
-    return type(model.__name__, (_KnowsDtype, model), {"__module__": model.__module__, "__doc__": model.__doc__})
+_MODELS: dict[str, type[ModelMixin]] = {}
+
+
+def _with_dtype(model: type[ModelMixin]) -> type[ModelMixin]:
+    name = f"{model.__module__}.{model.__qualname__}"
+    if name not in _MODELS:
+        _MODELS[name] = type(model.__name__, (_KnowsDtype, model), {"__module__": model.__module__, "__doc__": model.__doc__})
+    return _MODELS[name]
