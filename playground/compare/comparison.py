@@ -88,9 +88,12 @@ class Comparison:
             ]
         )
 
-    def stream(self, engine: Engine) -> Iterator[Board]:
-        """The board as its panes fill, those that answer at once first; the last is the whole. Closing it stops the work."""
-        return run(engine, self)
+    def stream(self, engine: Engine, visitor: str = "") -> Iterator[Board]:
+        """The board as its panes fill, those that answer at once first; the last is the whole. Closing it stops the work.
+
+        For `visitor` see `Engine.stream`.
+        """
+        return run(engine, self, visitor)
 
     def run(self, engine: Engine) -> Board:
         """The finished board. What cannot be made is told in its pane; nothing is raised."""

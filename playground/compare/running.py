@@ -152,13 +152,13 @@ class Board:
         Path(path).write_bytes(parcel(self))
 
 
-def run(engine: Engine, comparison: Comparison) -> Iterator[Board]:
+def run(engine: Engine, comparison: Comparison, visitor: str = "") -> Iterator[Board]:
     """The board whenever something is new on it."""
     question, panes = comparison.question, comparison.panes
     answers = [Answer.empty(pane, question.grid(pane)) for pane in panes]
     yield Board(comparison, tuple(answers))
     for place in order(engine, panes):
-        for answer in fill(engine, answers[place]):
+        for answer in fill(engine, answers[place], visitor):
             answers[place] = answer
             yield Board(comparison, tuple(answers))
         if answers[place].made:  # the model is still there
@@ -182,13 +182,13 @@ def _cost(engine: Engine, pane: Pane) -> float:
     return float(measured["ms_per_picture"]["value"]) if "ms_per_picture" in measured else 0.0 if pane.family.live else 1000.0
 
 
-def fill(engine: Engine, answer: Answer) -> Iterator[Answer]:
+def fill(engine: Engine, answer: Answer, visitor: str = "") -> Iterator[Answer]:
     """Makes the cells of one pane in turn; one that fails says why, and the rest go on."""
     for index, cell in enumerate(answer.grid.cells):
         if isinstance(cell, PlaygroundError):
             continue
         try:
-            with closing(engine.stream(cell)) as stream:
+            with closing(engine.stream(cell, visitor)) as stream:
                 for result in stream:
                     answer = answer.with_result(index, result)
                     yield answer

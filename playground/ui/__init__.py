@@ -15,6 +15,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "200")
 os.environ.setdefault("GRADIO_SSR_MODE", "False")
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from playground.engine import Engine, why
 from playground.errors import PlaygroundError
@@ -22,6 +23,7 @@ from playground.families import FAMILIES
 from playground.metrics import warm_up
 from playground.ui.api import add_comparing, add_endpoints
 from playground.ui.comparing import compare_tab
+from playground.ui.compression import Compressed
 from playground.ui.models_tab import models_tab
 from playground.ui.panels import PRIVATE
 from playground.ui.routes import Routes
@@ -69,7 +71,7 @@ def build(engine: Engine) -> gr.Blocks:
             welcome(engine, places, tabs, guests, library)
             restore, outputs = restorer(engine, places, tabs, questions, notice, guests)
             page.load(restore, None, outputs, concurrency_limit=None, **PRIVATE)
-    page.queue(max_size=64, default_concurrency_limit=4)
+    page.queue(max_size=None, default_concurrency_limit=4)  # what is kept waits in the engine's line, which has a bound
     return page
 
 
@@ -86,7 +88,7 @@ def launch(page: gr.Blocks, engine: Engine, **options: Any) -> Any:
         theme=theme(),
         css=css(),
         head=head(),
-        app_kwargs={"routes": Routes(engine).all()},
+        app_kwargs={"routes": Routes(engine).all(), "middleware": [Middleware(Compressed)]},
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import gradio as gr
 
 from playground.cards import Card
@@ -18,6 +19,7 @@ from playground.tasks import TASKS, Task
 from playground.ui.answers import kept
 from playground.ui.boards import board_value
 from playground.ui.panels import default_of
+from playground.ui.turns import turn
 
 _TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "choice": str, "text": str, "texts": list[str]}
 
@@ -38,7 +40,7 @@ def add_endpoints(engine: Engine, family: type[Model], cards: list[Card]) -> Non
 def add_comparing(engine: Engine) -> None:
     """The endpoint `/compare`: a whole comparison by its link."""
 
-    def compare(link: str) -> dict[str, Any]:
+    async def compare(link: str) -> dict[str, Any]:
         """One question put to several models at once.
 
         Parameters:
@@ -47,20 +49,24 @@ def add_comparing(engine: Engine) -> None:
             `panes` (each with `card`, `png`, `cells`, `errors`, `measured`, `weights_sha256`), `query` (the link), `python`, `says`.
         """
         try:
-            return board_value(engine, Comparison.from_query(link, cards=engine.cards).run(engine))
+            asked = Comparison.from_query(link, cards=engine.cards)
+            async with turn(engine.line):
+                return board_value(engine, await anyio.to_thread.run_sync(asked.run, engine))
         except Exception as error:
             raise gr.Error(why(error), print_exception=False) from error
 
     gr.api(compare, api_name="compare", concurrency_limit=2)
 
 
-def _endpoint(engine: Engine, name: str, task: type[Task], specs: list[KnobSpec], card: Card) -> Callable[..., dict[str, Any]]:
-    def call(*arguments: Any) -> dict[str, Any]:
+def _endpoint(engine: Engine, name: str, task: type[Task], specs: list[KnobSpec], card: Card) -> Callable[..., Any]:
+    async def call(*arguments: Any) -> dict[str, Any]:
         names = ["card", *(spec.name for spec in specs)]
         values = dict(zip(names, arguments, strict=True))
         try:
             chosen = values.pop("card")
-            return kept(engine.run(Request.build(chosen, task.name, cards=engine.cards, **values)))
+            request = Request.build(chosen, task.name, cards=engine.cards, **values)
+            async with turn(engine.line):
+                return await anyio.to_thread.run_sync(lambda: kept(engine.run(request)))
         except Exception as error:
             raise gr.Error(why(error), print_exception=False) from error
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from playground.ui.figures.comparing import BOARD_FIGURES
 from playground.ui.measured_tab import measured_tab
 from playground.ui.panels import PREVIEWS_PER_SECOND, PRIVATE, default_of, shelf_of
 from playground.ui.quizzing import quiz_view
+from playground.ui.turns import Waiting, in_turn
 from playground.ui.views import board_view
 
 _AT = "_of_pane_"
@@ -208,23 +210,30 @@ class BoardPanel:
         for component in self.widgets.values():
             component.change(None, [*self.widgets.values()], None, js=push, **PRIVATE)
 
-        def keep(**values: Any) -> Iterator[Any]:
+        async def keep(http: gr.Request, **values: Any) -> AsyncIterator[Any]:
+            visitor = str(http.session_hash or "")
             try:
-                yield from self.answers(self.comparison(values), plot is not None)
+                asked = self.comparison(values)
+                async with aclosing(in_turn(self.engine.line, visitor, lambda: self.answers(asked, plot is not None, visitor))) as answers:
+                    async for answer in answers:
+                        words = answer.words() if isinstance(answer, Waiting) else None
+                        yield answer if words is None else (words, gr.skip()) if plot is not None else words
             except Exception as error:
                 raise gr.Error(why(error), print_exception=False) from error
 
         outputs = [board] if plot is None else [board, plot]
-        made = board.settle(keep, inputs_kwargs=self.widgets, outputs=outputs, trigger_mode="always_last", concurrency_limit=4, **PRIVATE)
+        made = board.settle(
+            keep, inputs_kwargs=self.widgets, outputs=outputs, trigger_mode="always_last", concurrency_limit=None, **PRIVATE
+        )
         for moved in (board.stir, stop.click):
             moved(None, None, None, cancels=[made], queue=False, **PRIVATE)
         for event, more, change in self.changes:
             event(self._rebuilt(change), inputs_kwargs={**self.widgets, **more}, outputs=self.booth.opening, **PRIVATE)
 
-    def answers(self, comparison: Comparison, plotted: bool) -> Iterator[Any]:
+    def answers(self, comparison: Comparison, plotted: bool, visitor: str = "") -> Iterator[Any]:
         """The board at most ten times a second, then whole, for the outputs; its plot comes with the whole."""
         shown = 0.0
-        for board in comparison.stream(self.engine):
+        for board in comparison.stream(self.engine, visitor):
             finished = board.progress >= 1
             if finished or time.perf_counter() - shown > 1 / PREVIEWS_PER_SECOND:
                 shown = time.perf_counter()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from playground.tasks.vary import turnable
 from playground.ui.answers import kept
 from playground.ui.controls import Choices, direction_choices, to_knob, to_widget, widget
 from playground.ui.figures import FIGURES
+from playground.ui.turns import Waiting, in_turn
 from playground.ui.views import map_view, sheet_view
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -61,15 +63,19 @@ class Panel:
         knobs = {name: to_knob(self.specs[name], value) for name, value in values.items() if name in self.specs}
         return Request.build(values["card"], self.task.name, cards=engine.cards, **knobs)
 
-    def answers(self, engine: Engine, request: Request) -> Iterator[Any]:
+    def answers(self, engine: Engine, request: Request, visitor: str = "") -> Iterator[Any]:
         """Previews at most ten times a second, then the kept answer, for `outputs`."""
         shown = 0.0
-        for result in engine.stream(request):
+        for result in engine.stream(request, visitor):
             finished = result.sheet.progress >= 1
             if finished or result.timing.run_ms - shown > 1000 / PREVIEWS_PER_SECOND:
                 shown = result.timing.run_ms
                 value = kept(result)
                 yield value if self.plot is None else (value, self.figure(result))
+
+    def waiting(self, how: Waiting) -> Any:
+        """How the line stands, for `outputs`."""
+        return how.words() if self.plot is None else (how.words(), gr.skip())
 
     def figure(self, result: Result) -> Any:
         """The task's plot of a result; nothing new while a preview has no facts yet."""
@@ -184,14 +190,18 @@ def _connect(panel: Panel, engine: Engine, resets: Mapping[str, gr.Button], butt
     for component in panel.inputs.values():
         component.change(None, inputs, None, js=push, **PRIVATE)
 
-    def keep(**values: Any) -> Iterator[Any]:
+    async def keep(http: gr.Request, **values: Any) -> AsyncIterator[Any]:
+        visitor = str(http.session_hash or "")
         try:
-            yield from panel.answers(engine, panel.request(engine, values))
+            request = panel.request(engine, values)
+            async with aclosing(in_turn(engine.line, visitor, lambda: panel.answers(engine, request, visitor))) as answers:
+                async for answer in answers:
+                    yield panel.waiting(answer) if isinstance(answer, Waiting) else answer
         except Exception as error:
             raise gr.Error(why(error), print_exception=False) from error
 
     made = panel.sheet.settle(
-        keep, inputs_kwargs=panel.inputs, outputs=panel.outputs, trigger_mode="always_last", concurrency_limit=4, **PRIVATE
+        keep, inputs_kwargs=panel.inputs, outputs=panel.outputs, trigger_mode="always_last", concurrency_limit=None, **PRIVATE
     )
     buttons.stop.click(None, None, None, cancels=[made], queue=False, **PRIVATE)
     _connect_resets(panel, engine, resets, buttons)

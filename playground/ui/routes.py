@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from playground.compare import Comparison
 from playground.engine import Engine, why
-from playground.errors import BadKnob, BadRequest, PlaygroundError
+from playground.errors import BadKnob, BadRequest, Busy, PlaygroundError
 from playground.families.capabilities import HasMap
 from playground.images import animate, encode, fit, open_image, pack, png_text, sheet, snake
 from playground.latent import Latent
@@ -26,12 +26,16 @@ from playground.result import TEXT_KEY
 from playground.ui.answers import about, frame
 from playground.ui.board_routes import board_routes
 from playground.ui.quizzing import QuizRoutes
+from playground.ui.turns import turn
 
 FOREVER = {"Cache-Control": "public, max-age=86400"}
 BRIEF = {"Cache-Control": "private, max-age=300"}
 ANIMATIONS = {"webp": "image/webp", "gif": "image/gif", "mp4": "video/mp4"}
 MAX_SCALE = 16
-LIVE_AT_ONCE = 2
+LIVE_AT_ONCE = 4
+"""Threads that make live frames; those beyond the device's lanes wait for a forward pass, which they may share."""
+KEPT = ("picture.png", "animation", "compare.zip", "compare.png", "compare-animation")
+"""What is asked for by a button and may take long: it has its turn like all that is kept."""
 
 
 @dataclass
@@ -73,16 +77,22 @@ class Routes:
             **board_routes(self.engine),
             **QuizRoutes(self.engine).answers(),
         }
-        routes = [Route(f"/playground/{name}", self._answering(answer)) for name, answer in answers.items()]
+        routes = [Route(f"/playground/{name}", self._answering(answer, name in KEPT)) for name, answer in answers.items()]
         routes.append(Route("/playground/open", self.open, methods=["POST"]))
         routes.append(Route("/playground/health", self.health))
         return routes
 
-    def _answering(self, answer: Callable[[HTTPRequest], Response]) -> Callable[[HTTPRequest], Awaitable[Response]]:
+    def _answering(self, answer: Callable[[HTTPRequest], Response], in_line: bool) -> Callable[[HTTPRequest], Awaitable[Response]]:
         async def respond(http: HTTPRequest) -> Response:
             if not self.rate.allows(http.client.host if http.client else ""):
                 return PlainTextResponse("Too many requests at once. Wait a second and go on.", 429)
-            return await self._in_thread(lambda: _safely(lambda: answer(http)))
+            if not in_line:
+                return await self._in_thread(lambda: _safely(lambda: answer(http)))
+            try:
+                async with turn(self.engine.line, http.client.host if http.client else ""):
+                    return await anyio.to_thread.run_sync(lambda: _safely(lambda: answer(http)))
+            except Busy as error:
+                return PlainTextResponse(str(error), 503)
 
         return respond
 

@@ -1,6 +1,8 @@
 // The page's own code: live pictures on canvases. Loaded once in <head>; each custom component calls one `mount…` function.
 (() => {
   const MAX_IN_FLIGHT = 4; // more only queues on the server; fewer stalls on a slow line
+  const WAITING_MS = 3000; // a word on the line that is older than this is no longer true
+  const inLine = ({ position, seconds }) => `In line: ${position === 1 ? "next" : `${position - 1} before you`}${seconds > 0 ? `, about ${seconds} s` : ""}.`;
   const SETTLE_MS = 300; // a knob that rests this long is kept: link, PNG, Python
   const OWN = location.search.slice(1).split("&").filter((pair) => pair.startsWith("__")); // the page's own, such as __theme
   const LIVE = "playground/live", SOURCE = "playground/source.png", ANIMATION = "playground/animation", PICTURE = "playground/picture.png";
@@ -138,7 +140,9 @@
     // -- kept: the recipe, the link, the PNG ------------------------------------------------------------------------
     async keep() {
       const value = this.props.value;
+      if (value?.waiting && !this.dirty) return this.wait(value.waiting);
       if (!value?.png || this.dirty) return;
+      clearTimeout(this.waiting);
       const done = value.about.progress >= 1, turn = ++this.turn;
       $(this.element, ".lp-bar i").style.width = done ? "0" : `${100 * value.about.progress}%`;
       const bitmap = await createImageBitmap(await (await fetch(value.png)).blob());
@@ -149,6 +153,13 @@
       if (!done) return;
       $(this.element, ".lp-python").textContent = value.python;
       if (this.visible) this.address();
+    }
+
+    wait(how) { // told again and again while it stands in line
+      clearTimeout(this.waiting);
+      this.caption.textContent = inLine(how);
+      this.caption.classList.remove("lp-error");
+      this.waiting = setTimeout(() => (this.about ? this.describe() : (this.caption.textContent = "")), WAITING_MS);
     }
 
     get visible() { return this.element.offsetParent !== null; }
@@ -386,5 +397,5 @@
     input.addEventListener("change", () => { if (input.files[0]) playground.open(input.files[0]); input.value = ""; });
   };
   playground.sourceUrl = (card, latent) => `${SOURCE}?${new URLSearchParams({ card, latent })}`;
-  playground.helpers = { $, say, clamp, copy, fetched, address, play };
+  playground.helpers = { inLine, $, say, clamp, copy, fetched, address, play };
 })();
