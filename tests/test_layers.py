@@ -13,12 +13,12 @@ PACKAGE = PROJECT / "playground"
 # From the bottom up. A module may import its own layer and those before it.
 LAYERS: list[tuple[str, ...]] = [
     ("errors", "settings", "knobs"),
-    ("device", "images", "latent", "masks", "metrics", "shelf", "passes", "line"),
+    ("device", "images", "latent", "masks", "metrics", "shelf", "passes", "line", "meters", "logs"),
     ("nets",),
     ("families",),
     ("formats",),
     ("cards", "hub"),
-    ("tasks", "request", "result", "engine", "library", "sampling"),
+    ("tasks", "request", "result", "engine", "library", "sampling", "zero"),
     ("compare", "quiz"),
     ("training",),
     ("ui",),
@@ -33,6 +33,8 @@ ONLY = {
     "transformers": ("families", "nets", "formats"),
     "torchmetrics": ("metrics",),
     "prdc": ("metrics",),
+    "prometheus_client": ("meters",),
+    "spaces": ("zero", "app"),
     "sklearn": ("training",),
     "torchvision": (),
 }

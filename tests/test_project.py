@@ -6,10 +6,11 @@ import json
 import re
 import stat
 import subprocess
-import tomllib
+import sys
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from playground import __version__
 from playground.cards import bundled_cards
@@ -18,12 +19,19 @@ from playground.settings import PROJECT
 from playground.training.model_card import MEANING
 from tools.write_readme import README, filled, tables
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 GENERATIVE = [card for card in bundled_cards().values() if card.family in FAMILIES and card.files]
 
 
 def pins(name: str) -> dict[str, str]:
+    """What a file pins for the Python that runs this."""
     lines = [line.partition("#")[0].strip() for line in (PROJECT / name).read_text().splitlines()]
-    return dict(line.split("==") for line in lines if line)
+    wanted = [Requirement(line) for line in lines if line]
+    return {each.name: str(each.specifier).removeprefix("==") for each in wanted if each.marker is None or each.marker.evaluate()}
 
 
 def test_readme_is_a_space_that_runs_what_is_pinned() -> None:
