@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-from typing import Any
-
-from playground.settings import Settings
 
 # Read by gradio when it is imported: no telemetry, and no summary of all events after each one.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -15,21 +11,19 @@ os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "200")
 os.environ.setdefault("GRADIO_SSR_MODE", "False")
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from playground.engine import Engine, why
 from playground.errors import PlaygroundError
 from playground.families import FAMILIES
-from playground.metrics import warm_up
 from playground.ui.api import add_comparing, add_endpoints
 from playground.ui.comparing import compare_tab
-from playground.ui.compression import Compressed
 from playground.ui.models_tab import models_tab
 from playground.ui.panels import PRIVATE
-from playground.ui.routes import Routes
+from playground.ui.serving import launch, serve
 from playground.ui.tabs import Place, family_tab, restorer, welcome
-from playground.ui.theme import theme
-from playground.ui.views import css, head, open_picture
+from playground.ui.views import open_picture
+
+__all__ = ["build", "launch", "serve"]
 
 TITLE = "Latent Playground"
 TAGLINE = "Move a slider, walk through a latent space, see what a generative model makes of it."
@@ -78,32 +72,3 @@ def build(engine: Engine) -> gr.Blocks:
 def _no_cards(engine: Engine, title: str) -> str:
     reason = engine.problem or f"No card of this family is listed in {engine.settings.weights_dir / 'models.toml'}."
     return f"**There is no {title} here yet.** {reason}"
-
-
-def launch(page: gr.Blocks, engine: Engine, **options: Any) -> Any:
-    """Starts the page with all that it needs: routes, scripts, style, limits."""
-    return page.launch(
-        server_name=engine.settings.host or None,  # None: 127.0.0.1, on a Space what the Space says
-        server_port=engine.settings.port or None,
-        theme=theme(),
-        css=css(),
-        head=head(),
-        app_kwargs={"routes": Routes(engine).all(), "middleware": [Middleware(Compressed)]},
-        footer_links=["api"],
-        run_history=False,
-        ssr_mode=False,
-        show_error=True,
-        max_file_size=f"{engine.settings.max_upload_mb}mb",
-        **options,
-    )
-
-
-def serve(settings: Settings) -> None:
-    """Opens the page and stays until it is stopped."""
-    import torch
-
-    torch.set_num_threads(settings.threads)
-    engine = Engine(settings)
-    page = build(engine)
-    threading.Thread(target=warm_up, daemon=True).start()
-    launch(page, engine)
