@@ -7,12 +7,10 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
-from starlette.middleware import Middleware
 
 from playground.engine import Engine
 from playground.metrics import warm_up
 from playground.settings import Settings
-from playground.ui.compression import Compressed
 from playground.ui.compression import Compressed
 from playground.ui.routes import Routes
 from playground.ui.theme import theme
