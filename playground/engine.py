@@ -26,13 +26,16 @@ from playground.formats import find_format
 from playground.images import Pictures, to_uint8
 from playground.latent import Latent
 from playground.line import Line
+from playground.logs import Log
+from playground.meters import Meters, process_bytes
 from playground.nets.classifier import Classifier
+from playground.observing import observed
 from playground.passes import Passes
 from playground.request import Request
 from playground.result import Guest, Result, Timing
 from playground.settings import Settings
 from playground.shelf import Shelf
-from playground.tasks import Bench, Sheet, Task
+from playground.tasks import TASKS, Bench, Sheet, Task
 
 MAX_WRITTEN = 2**20
 """Bytes of the largest file of figures that is read."""
@@ -115,13 +118,15 @@ class Engine:
         self.cards = Catalogue(self.cards, self._recall)
         self.device = pick_device(self.settings.device)
         self.dtype = pick_dtype(self.device)
-        self.passes = Passes(self._lanes(), self.settings.merged_rows, self.settings.merge_ms)
+        self.meters, self.log = Meters(FAMILIES, TASKS), Log(self.settings.log)
+        self.passes = Passes(self._lanes(), self.settings.merged_rows, self.settings.merge_ms, counted=self.meters.passed)
         self.line = Line(self.settings.at_once, self.settings.line_length)
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
         self._shelves: dict[str, Shelf] = {}
         self._classifiers: dict[str, Classifier] = {}
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
+        self._watch()
 
     # -- running ----------------------------------------------------------------------------------------------------
 
@@ -130,6 +135,7 @@ class Engine:
         *_, last = self.stream(request, visitor)
         return last
 
+    @observed
     def stream(self, request: Request, visitor: str = "") -> Generator[Result, None, None]:
         """Previews, then the result. Closing it stops the work at the next step and frees the model.
 
@@ -287,6 +293,14 @@ class Engine:
         """How many requests are running now."""
         with self._lock:
             return sum(seat.users for seat in self._seats.values())
+
+    def _watch(self) -> None:
+        watch = self.meters.watch
+        watch("models_loaded", "Models in memory.", self.num_loaded)
+        watch("resident_bytes", "Bytes of weights in memory.", self.resident_bytes)
+        watch("running", "Requests that are using a model.", self.in_use)
+        watch("waiting", "Requests in line.", self.line.waiting)
+        watch("process_bytes", "Bytes of memory that the process holds.", process_bytes)
 
     def _read_shelf(self, name: str) -> Shelf:
         with self._lock:

@@ -6,24 +6,30 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from playground.errors import BadKnob
 
 PREFIX = "PLAYGROUND_"
 PROJECT = Path(__file__).resolve().parent.parent
+SECRET = ("sign_in", "engine_token")
+"""Settings whose values are shown to nobody."""
 
 
 class Settings(BaseModel):
     """What the operator chooses. Field `some_name` is read from `PLAYGROUND_SOME_NAME`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     host: str = Field(
         "", description="Address the page listens on; empty is this machine alone, or what a Space asks for. A container says 0.0.0.0."
     )
     port: int = Field(7860, ge=0, le=65535, description="Port the page listens on; 0 picks a free one.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where models run; auto prefers CUDA, then MPS.")
+    engine: str = Field(
+        "", pattern=r"^(https?://\S+)?$", description="Address of a remote engine that makes the pictures; empty makes them here."
+    )
+    engine_token: str = Field("", repr=False, description="Secret that a remote engine and its pages share; empty asks for none.")
     memory_mb: int = Field(2048, ge=16, description="MiB of weights kept loaded; the least recently used model goes first.")
     threads: int = Field(1, ge=1, le=64, description="Torch threads of the page on the CPU; more is slower when the cores are busy.")
     batch_size: int = Field(16, ge=1, le=1024, description="Pictures of one request in a forward pass; previews and Stop come between.")
@@ -56,6 +62,36 @@ class Settings(BaseModel):
     hub_retries: int = Field(3, ge=0, le=10, description="Further tries after a broken or refused transfer.")
     max_upload_mb: int = Field(10, ge=1, le=200, description="Largest file in MiB that a visitor may hand in.")
     live_per_second: int = Field(240, ge=1, description="Live frames a second one visitor may ask for.")
+    sign_in: str = Field(
+        "",
+        repr=False,
+        description="Who may use the page: `name:password` pairs between commas. Empty is everybody; a password has no comma.",
+    )
+    log: Literal["off", "text", "json"] = Field(
+        "off",
+        description="What is written to stderr: nothing, or a line for each start, stop and request; never what was asked, or by whom.",
+    )
+    metrics: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether `/metrics` tells Prometheus how the page is used; auto is no where strangers come and nobody signs in.",
+    )
+    stop_seconds: float = Field(30.0, ge=0, le=3600, description="Seconds that running requests have to finish when the page is stopped.")
+
+    @field_validator("sign_in")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        _pairs(text)
+        return text
+
+    @property
+    def accounts(self) -> dict[str, str]:
+        """Who may use the page: name to password; empty is everybody."""
+        return _pairs(self.sign_in)
+
+    @property
+    def tells_metrics(self) -> bool:
+        """Whether `/metrics` answers."""
+        return self.metrics == "on" or (self.metrics == "auto" and (self.visitors == "trusted" or bool(self.sign_in)))
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -70,8 +106,8 @@ class Settings(BaseModel):
             first = error.errors()[0]
             name = str(first["loc"][0])
             raise BadKnob(
-                f"{names[name]}={given.get(name)!r} does not fit: {first['msg']}.", f"{cls.model_fields[name].description}"
-            ) from error
+                f"{_shown(names[name], name, given.get(name))} does not fit: {first['msg']}.", f"{cls.model_fields[name].description}"
+            ) from (None if name in SECRET else error)  # pydantic's own words hold the value
 
     @property
     def lock_path(self) -> Path:
@@ -88,3 +124,20 @@ class Settings(BaseModel):
             shown = "" if shown == Path() else shown
             rows.append(f"| `{PREFIX}{name.upper()}` | `{shown}` | {field.description} |")
         return "\n".join(rows)
+
+
+def _shown(variable: str, name: str, value: object) -> str:
+    return variable if name in SECRET else f"{variable}={value!r}"
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """`name:password,name:password` read; a mistake is told by its position, without what stands there."""
+    pairs: dict[str, str] = {}
+    for number, part in enumerate(text.split(","), 1) if text.strip() else ():
+        name, colon, password = part.strip().partition(":")
+        if not (colon and name.strip() and password):
+            raise ValueError(f"pair {number} is not name:password")
+        if name.strip() in pairs:
+            raise ValueError(f"pair {number} repeats a name")
+        pairs[name.strip()] = password
+    return pairs

@@ -18,7 +18,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("families",),
     ("formats",),
     ("cards", "hub"),
-    ("tasks", "request", "result", "engine", "library", "sampling", "zero"),
+    ("tasks", "request", "result", "engine", "library", "sampling", "observing", "zero"),
     ("compare", "quiz"),
     ("training",),
     ("ui",),
