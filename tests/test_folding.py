@@ -10,6 +10,7 @@ from playground.nets.conv import Block, DenseBlock
 from playground.nets.couplings import Chain, Merged
 from playground.nets.folding import fold
 from playground.nets.glow import Glow, GlowConfig
+from playground.nets.pythae import Up
 from playground.nets.stylegan import GANConfig, Generator, Mapping
 
 
@@ -79,3 +80,22 @@ def test_bytes_of_a_network_are_those_of_its_weights():
     network = torch.nn.Linear(3, 5)
     assert weight_bytes(network) == 4 * (15 + 5) == weight_bytes(network)
     assert weight_bytes(torch.nn.Linear(3, 5).half()) == 2 * (15 + 5)
+
+
+@pytest.mark.parametrize("layer", [(3, 2, 1, 0), (3, 2, 1, 1), (4, 1, 2, 0), (5, 2, 2, 1), (4, 2, 1, 0)])
+def test_a_transposed_convolution_to_few_channels_is_one(layer: tuple[int, int, int, int]):
+    kernel, stride, padding, more = layer
+    up, x = Up(6, 3, kernel, stride, padding=padding, output_padding=more), torch.randn(2, 6, 5, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(up(x), torch.nn.ConvTranspose2d.forward(up, x))
+    assert up(x.requires_grad_()).requires_grad
+
+
+def test_nothing_is_overwritten_where_numbers_are_narrowed_on_the_way():
+    network = Glow(GlowConfig(image_size=8, steps=(1, 1), widths=(8, 8), blocks=1)).eval().requires_grad_(False)
+    x = torch.rand(2, 1, 8, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow = network.log_prob(x)
+    assert narrow.dtype == torch.float32
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(network.log_prob(x), narrow)

@@ -36,6 +36,8 @@ class PythaeModel(Model):
 
     def __init__(self, network: PythaeNet, about: About, device: torch.device, dtype: torch.dtype) -> None:
         self.network, self.device, self.dtype, self.classes = network, device, dtype, ()
+        if device.type == "cpu":
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.channels, self.image_size = about.shape[:2]
         self.latent = LatentSpec("z", (about.latent_dim,), self.geometry)
 

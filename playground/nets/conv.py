@@ -29,6 +29,11 @@ class ConvConfig:
     decoder_trunk_blocks: int = 2
 
 
+def in_place(x: Tensor) -> bool:
+    """Whether what is made of `x` may be overwritten: no slope is wanted, and nothing is narrowed on the way."""
+    return not (torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type))
+
+
 def silu_(x: Tensor) -> Tensor:
     """SiLU in the place of what went in: for what is not differentiated."""
     return F.silu(x, inplace=True)
@@ -50,7 +55,7 @@ class Block(nn.Module):
             self.up.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
+        if not in_place(x):
             return x + self.up(self.act(self.conv(self.act(self.down(self.act(x))))))
         inner = self.conv(silu_(self.down(self.act(x))))
         return self.up(silu_(inner)).add_(x)
@@ -64,20 +69,23 @@ class DenseBlock(nn.Module):
         self.first, self.second, self.act = nn.Linear(width, width), nn.Linear(width, width), nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled():
+        if not in_place(x):
             return x + self.second(self.act(self.first(self.act(x))))
         return self.second(silu_(self.first(self.act(x)))).add_(x)
 
 
 class Position(nn.Module):
-    """Adds one learned value a channel and position: clothes stand centred, so places have meaning."""
+    """Adds one learned value a channel and position: clothes stand centred, so places have meaning.
+
+    Where no slope is wanted it is added in the place of what goes in, which is always what another layer has made.
+    """
 
     def __init__(self, width: int, size: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(1, width, size, size))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.bias
+        return x.add_(self.bias) if in_place(x) else x + self.bias
 
 
 class Encoder(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from playground.nets.conv import Block, Position
+from playground.nets.conv import Block, Position, in_place
 from playground.nets.folding import Foldable
 
 LOG_SCALE_BOUND = 2.5
@@ -76,12 +76,10 @@ class Merged(Bijection):
             self.register_buffer(name, value.to(like).contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(x.device.type, enabled=False):
-            return F.conv2d(x, self.weight, self.bias), (x.shape[2] * x.shape[3] * self.log_det).expand(len(x))
+        return F.conv2d(x, self.weight, self.bias), (x.shape[2] * x.shape[3] * self.log_det).expand(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False):
-            return F.conv2d(z, self.back_weight, self.back_bias)
+        return F.conv2d(z, self.back_weight, self.back_bias)
 
 
 class Chain(Bijection, Foldable):
@@ -140,11 +138,14 @@ class Squeeze(Bijection):
         return F.pixel_shuffle(z, 2)
 
 
-class Conditioner(nn.Module):
+class Conditioner(nn.Module, Foldable):
     """What a coupling does to one half, seen from the other: maps (B, inputs, S, S) to (B, outputs, S, S), zero at first.
 
     What belongs to a place whatever the picture (a border is black) is learnt `pace` times as fast as the rest.
     """
+
+    at_places: Tensor | None
+    """What belongs to places, once it is folded."""
 
     def __init__(self, inputs: int, outputs: int, size: int, width: int, blocks: int, pace: float = 1.0) -> None:
         super().__init__()
@@ -157,11 +158,21 @@ class Conditioner(nn.Module):
             nn.Conv2d(inputs, width, 3, padding=1), Position(width, size), *(Block(width, blocks) for _ in range(blocks)), nn.SiLU()
         )
         self.last, self.position = last, Position(outputs, size)
+        self.register_buffer("at_places", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.layers(x.clamp(-INPUT_BOUND, INPUT_BOUND))
+        if not torch.is_autocast_enabled(x.device.type):
+            return self._told(features)
         with torch.autocast(x.device.type, enabled=False):
-            return self.last(features.to(x.dtype)) + self.pace * self.position.bias
+            return self._told(features.to(x.dtype))
+
+    def _told(self, features: Tensor) -> Tensor:
+        at_places = self.pace * self.position.bias if self.at_places is None else self.at_places
+        return self.last(features).add_(at_places) if in_place(features) else self.last(features) + at_places
+
+    def fold(self) -> None:
+        self.at_places = (self.pace * self.position.bias).contiguous(memory_format=torch.channels_last)
 
 
 class AffineCoupling(Bijection):
@@ -183,6 +194,8 @@ class AffineCoupling(Bijection):
     def inverse(self, z: Tensor) -> Tensor:
         kept, moved = self._apart(z)
         log_scale, shift = self.affine(kept)
+        if in_place(z):
+            return self._joined(kept, log_scale.neg_().exp_().mul_(moved).sub_(shift))
         return self._joined(kept, moved * torch.exp(-log_scale) - shift)
 
     def _apart(self, x: Tensor) -> tuple[Tensor, Tensor]:

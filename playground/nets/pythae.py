@@ -11,9 +11,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shapes of weights by name, as a file's header lists them."""
@@ -210,8 +212,27 @@ def resnet_decoder_64(about: About, width: int) -> nn.Module:
     return Decoder(about, [nn.Linear(about.latent_dim, width * 16), _up(width, width, 3, 2, 1), blocks, *ups, last], (width, 4, 4))
 
 
+class Up(nn.ConvTranspose2d):
+    """A transposed convolution to few channels as a product of matrices, whose columns are then added up where they overlap.
+
+    That is three to four times as fast on the CPU, where the library computes for more channels than there are.
+    """
+
+    FEW = 4
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if torch.is_grad_enabled() or self.out_channels > self.FEW or x.device.type != "cpu" or output_size is not None:
+            return super().forward(x, output_size)
+        (stride, _), (padding, _) = self.stride, cast("tuple[int, int]", self.padding)
+        more = self.kernel_size[0] + int(self.output_padding[0]) - 2 * padding
+        size = tuple((side - 1) * stride + more for side in x.shape[2:])
+        columns = torch.matmul(self.weight.flatten(1).T, x.flatten(2))
+        y = F.fold(columns, size, self.kernel_size, padding=padding, stride=stride)
+        return y if self.bias is None else y.add_(self.bias[:, None, None])
+
+
 def _up(wide: int, narrow: int, kernel: int, stride: int, padding: int, more: int = 0) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(wide, narrow, kernel, stride, padding=padding, output_padding=more)
+    return Up(wide, narrow, kernel, stride, padding=padding, output_padding=more)
 
 
 # -- telling them by their weights ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from playground.nets.conv import ConvConfig, Position
+from playground.nets.conv import ConvConfig, Position, in_place
 from playground.nets.folding import Foldable
 
 SLOPE = 0.2
@@ -47,7 +47,7 @@ def leaky(x: Tensor) -> Tensor:
     """The leaky rectifier, scaled so that it keeps a standard normal's second moment."""
     bent = F.leaky_relu(x, SLOPE)
     gain = math.sqrt(2 / (1 + SLOPE**2))
-    return bent * gain if torch.is_grad_enabled() else bent.mul_(gain)
+    return bent.mul_(gain) if in_place(x) else bent * gain
 
 
 class EqualLinear(nn.Module, Foldable):
