@@ -9,6 +9,8 @@ PlaygroundError
 │   ├── NotCapable        this family cannot answer this question
 │   └── TooMuch           more pictures, pixels, steps or seconds than one request may have
 ├── Busy                  too many people want something at once
+├── EngineLost            the remote engine does not answer, or broke off
+├── BadAnswer             the remote engine answered what cannot be read
 ├── BadPicture            a file that is not a usable picture
 ├── BadWeights            files that are missing, damaged, or not safetensors
 ├── HubUnreachable        the Hub did not answer, and there is no local copy
@@ -58,6 +60,14 @@ class TooMuch(BadRequest):
 
 class Busy(PlaygroundError):
     """Too many people want something at once."""
+
+
+class EngineLost(PlaygroundError):
+    """The remote engine does not answer, or broke off."""
+
+
+class BadAnswer(PlaygroundError):
+    """The remote engine answered what cannot be read, or something else than was asked for."""
 
 
 class BadPicture(PlaygroundError):

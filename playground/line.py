@@ -64,7 +64,7 @@ class Line:
             own = sum(place.visitor == visitor for place in (*self._waiting, *self._running)) if visitor else 0
             if own >= MOST_EACH:
                 raise Busy(f"{own} requests of yours are waiting or running already.", "Wait until some are done, or stop them.")
-            if len(self._waiting) >= self.length:
+            if len(self._running) >= self.at_once and len(self._waiting) >= self.length:
                 wait = self._estimate(len(self._waiting))
                 raise Busy(f"{len(self._waiting)} requests are waiting here already.", f"Try again in about {max(1, round(wait))} seconds.")
             place = Place(self, visitor)

@@ -16,10 +16,10 @@ from playground.families import Model
 from playground.knobs import KnobSpec
 from playground.request import Request
 from playground.tasks import TASKS, Task
+from playground.turns import turn
 from playground.ui.answers import kept
 from playground.ui.boards import board_value
 from playground.ui.panels import default_of
-from playground.ui.turns import turn
 
 _TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "choice": str, "text": str, "texts": list[str]}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,13 +20,13 @@ from playground.errors import PlaygroundError
 from playground.families import FAMILIES
 from playground.knobs import MAX_SEED, KnobSpec
 from playground.quiz import choices
+from playground.turns import Waiting, in_turn
 from playground.ui.boards import board_value
 from playground.ui.controls import Choices, to_knob, widget
 from playground.ui.figures.comparing import BOARD_FIGURES
 from playground.ui.measured_tab import measured_tab
 from playground.ui.panels import PREVIEWS_PER_SECOND, PRIVATE, default_of, shelf_of
 from playground.ui.quizzing import quiz_view
-from playground.ui.turns import Waiting, in_turn
 from playground.ui.views import board_view
 
 _AT = "_of_pane_"
@@ -230,7 +230,7 @@ class BoardPanel:
         for event, more, change in self.changes:
             event(self._rebuilt(change), inputs_kwargs={**self.widgets, **more}, outputs=self.booth.opening, **PRIVATE)
 
-    def answers(self, comparison: Comparison, plotted: bool, visitor: str = "") -> Iterator[Any]:
+    def answers(self, comparison: Comparison, plotted: bool, visitor: str = "") -> Generator[Any, None, None]:
         """The board at most ten times a second, then whole, for the outputs; its plot comes with the whole."""
         shown = 0.0
         for board in comparison.stream(self.engine, visitor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +18,10 @@ from playground.request import Request
 from playground.result import Result
 from playground.tasks import Task
 from playground.tasks.vary import turnable
+from playground.turns import Waiting, in_turn
 from playground.ui.answers import kept
 from playground.ui.controls import Choices, direction_choices, to_knob, to_widget, widget
 from playground.ui.figures import FIGURES
-from playground.ui.turns import Waiting, in_turn
 from playground.ui.views import map_view, sheet_view
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -63,7 +63,7 @@ class Panel:
         knobs = {name: to_knob(self.specs[name], value) for name, value in values.items() if name in self.specs}
         return Request.build(values["card"], self.task.name, cards=engine.cards, **knobs)
 
-    def answers(self, engine: Engine, request: Request, visitor: str = "") -> Iterator[Any]:
+    def answers(self, engine: Engine, request: Request, visitor: str = "") -> Generator[Any, None, None]:
         """Previews at most ten times a second, then the kept answer, for `outputs`."""
         shown = 0.0
         for result in engine.stream(request, visitor):

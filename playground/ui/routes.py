@@ -21,12 +21,13 @@ from playground.errors import BadKnob, BadRequest, Busy, PlaygroundError
 from playground.families.capabilities import HasMap
 from playground.images import animate, encode, fit, open_image, pack, png_text, sheet, snake
 from playground.latent import Latent
+from playground.observing import unlogged
 from playground.request import Request, read_query
 from playground.result import TEXT_KEY
+from playground.turns import turn
 from playground.ui.answers import about, frame
 from playground.ui.board_routes import board_routes
 from playground.ui.quizzing import QuizRoutes
-from playground.ui.turns import turn
 
 FOREVER = {"Cache-Control": "public, max-age=86400"}
 BRIEF = {"Cache-Control": "private, max-age=300"}
@@ -108,7 +109,8 @@ class Routes:
         request = self._request(http)
         if not type(request.task).live(self.engine.model(request.card)):
             return Response(status_code=204)
-        result = self.engine.run(request)
+        with unlogged():
+            result = self.engine.run(request)
         body, media_type = frame(result)
         words = quote(json.dumps(about(result)), safe=' {}[]":,')
         return Response(body, media_type=media_type, headers={"x-sheet": words, **BRIEF})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ class Waiting:
         return {"waiting": {"position": self.position, "seconds": round(self.seconds)}}
 
 
-async def in_turn(line: Line, visitor: str, work: Callable[[], Iterator[T]]) -> AsyncGenerator[T | Waiting, None]:
+async def in_turn(line: Line, visitor: str, work: Callable[[], Generator[T, None, None]]) -> AsyncGenerator[T | Waiting, None]:
     """How the line stands until it is this one's turn, then what `work` yields. Closing it, or cancelling, closes that at its next step.
 
     Raises `Busy`, and what `work` raises.
