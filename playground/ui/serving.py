@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
 from typing import Any
 
@@ -10,22 +13,32 @@ from starlette.middleware import Middleware
 
 from playground.engine import Engine
 from playground.metrics import warm_up
+from playground.remote import engine_of
 from playground.settings import Settings
 from playground.ui.compression import Compressed
+from playground.ui.doors import Doors, Doorway
 from playground.ui.routes import Routes
+from playground.ui.signing import Gate, matches
 from playground.ui.theme import theme
 from playground.ui.views import css, head
 
 
-def launch(page: gr.Blocks, engine: Engine, **options: Any) -> Any:
-    """Starts the page with all that it needs: routes, scripts, style, limits."""
+def launch(page: gr.Blocks, engine: Engine, doors: Doors | None = None, **options: Any) -> Any:
+    """Starts the page with all that it needs: routes, scripts, style, limits, and a sign-in where the settings name somebody."""
+    doors, accounts = doors or Doors(engine), engine.settings.accounts
+    gate = [Middleware(Gate, accounts=accounts)] if accounts else []
     return page.launch(
         server_name=engine.settings.host or None,  # None: 127.0.0.1, on a Space what the Space says
         server_port=engine.settings.port or None,
         theme=theme(),
         css=css(),
         head=head(),
-        app_kwargs={"routes": Routes(engine).all(), "middleware": [Middleware(Compressed)]},
+        app_kwargs={
+            "routes": [*Routes(engine).all(), *doors.routes()],
+            "middleware": [*gate, Middleware(Doorway, doors=doors), Middleware(Compressed)],
+        },
+        auth=(lambda name, password: matches(accounts, name, password)) if accounts else None,
+        auth_message="This page is for those who were given a name and a password." if accounts else None,
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,
@@ -36,13 +49,44 @@ def launch(page: gr.Blocks, engine: Engine, **options: Any) -> Any:
 
 
 def serve(settings: Settings) -> None:
-    """Opens the page and stays until it is stopped."""
+    """Opens the page and stays until SIGTERM or Ctrl-C, then ends the process in order; a second signal ends it at once."""
     import torch
 
     from playground.ui import build
 
     torch.set_num_threads(settings.threads)
-    engine = Engine(settings)
+    engine = engine_of(settings)
+    doors = Doors(engine)
     page = build(engine)
-    threading.Thread(target=warm_up, daemon=True).start()
-    launch(page, engine)
+    launch(page, engine, doors, prevent_thread_lock=True)
+    engine.log.tell("start", device=engine.device.type)
+    _on_signals(doors)
+    for work in (doors.warm, warm_up):
+        threading.Thread(target=work, daemon=True).start()
+    while not doors.stopping.wait(1.0):  # with a limit, so that signals are seen on every system
+        pass
+    _close(page, doors)
+
+
+def _on_signals(doors: Doors) -> None:
+    def ask(number: int, frame: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+        doors.stopping.set()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, ask)
+
+
+def _close(page: gr.Blocks, doors: Doors) -> None:
+    """Lets what was begun finish, closes the rest, and ends the process."""
+    log = doors.engine.log
+    log.tell("stopping", running=doors.engine.in_use(), waiting=doors.engine.line.waiting())
+    finished = doors.settle(doors.engine.settings.stop_seconds)
+    if not finished and page.server is not None:
+        page.server.force_exit = True  # no waiting for answers that did not come in time
+    page.close(verbose=False)
+    log.tell("stop", finished=finished)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # not sys.exit: a thread in the midst of a forward pass may neither hold up the end nor crash it
