@@ -396,6 +396,18 @@
     $(element, "button").addEventListener("click", () => input.click());
     input.addEventListener("change", () => { if (input.files[0]) playground.open(input.files[0]); input.value = ""; });
   };
+  addEventListener("click", (event) => { // the document of a visitor leaves out the endpoints; the list of them needs the whole one
+    if (!window.gradio_config?.is_slim || !event.target.closest?.("footer .show-api")) return;
+    event.stopImmediatePropagation();
+    location.search = `?${[location.search.slice(1), "view=api"].filter(Boolean).join("&")}`;
+  }, true);
+  const list = () => { // Gradio takes `view=api` for an open list without having loaded it: closed and opened again, it is there
+    const button = document.querySelector("footer .show-api");
+    if (!button) return setTimeout(list, 50);
+    button.click();
+    setTimeout(() => button.click(), 0);
+  };
+  if (location.search.includes("view=api")) list();
   playground.sourceUrl = (card, latent) => `${SOURCE}?${new URLSearchParams({ card, latent })}`;
   playground.helpers = { inLine, $, say, clamp, copy, fetched, address, play };
 })();

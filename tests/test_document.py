@@ -1,0 +1,155 @@
+"""What a browser fetches to open the page: the document without programs' endpoints, compressed, and files that are cached."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import anyio
+import brotli
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from playground.ui.compression import A_DAY, KEPT_BYTES, NAMED_FOREVER, Compressed
+from playground.ui.document import slim, without_endpoints
+
+CONFIG: dict[str, Any] = {
+    "components": [{"id": 1, "type": "slider"}, {"id": 2, "type": "api"}, {"id": 3, "type": "html"}],
+    "dependencies": [
+        {"id": 0, "api_name": "keep", "inputs": [1], "outputs": [3]},
+        {"id": 1, "api_name": "vae_sample", "inputs": [2], "outputs": [3]},
+    ],
+    "layout": {"id": 9, "children": [{"id": 1}, {"id": 8, "children": [{"id": 2}, {"id": 3}]}]},
+    "page": {"": {"components": [1, 2, 3], "layout": {"id": 9, "children": [{"id": 2}, {"id": 1}]}}},
+    "footer_links": ["api"],
+    "title": "</script>",
+}
+ENDPOINTS = {"named_endpoints": {"/keep": {}, "/vae_sample": {}}, "unnamed_endpoints": {}}
+SCRIPTS = "<script>window.gradio_config = {};</script><script>window.gradio_api_info = {};</script>"
+
+
+def document(config: Any = CONFIG) -> str:
+    words = [json.dumps(each).replace("<", "\\u003c") for each in (config, ENDPOINTS)]
+    return f"<html><head>{SCRIPTS.replace('{}', '%s') % tuple(words)}</head><body>\u00e9{'.' * 900}</body></html>"
+
+
+class Served:
+    """A small app behind the middleware, which counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.type = "text/javascript"
+        self.text = "x" * 5000
+        routes = [Route("/assets/{name}", self.file), Route("/static/{name}", self.file), Route("/gradio_api/info", self.file)]
+        self.app = Compressed(Starlette(routes=[*routes, Route("/", self.document)]))
+
+    async def file(self, http: Request) -> Response:
+        self.asked.append(f"{http.url.path} {http.headers.get('accept-encoding', '')}".strip())
+        status = 404 if "missing" in http.url.path else 200
+        return PlainTextResponse(self.text, status, media_type=self.type, headers={"etag": '"tag"'})
+
+    async def document(self, http: Request) -> Response:
+        self.asked.append("/")
+        answer = HTMLResponse(document())
+        answer.set_cookie("visit", str(len(self.asked)))
+        return answer
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://page") as client:
+                return await client.get(
+                    path, headers={"accept-encoding": "", **{key.replace("_", "-"): value for key, value in headers.items()}}
+                )
+
+        return anyio.run(ask)
+
+    def raw(self, path: str, encoding: str) -> tuple[httpx.Response, bytes]:
+        """An answer, and its body as it was sent."""
+
+        async def ask() -> tuple[httpx.Response, bytes]:
+            client = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://page")
+            async with client, client.stream("GET", path, headers={"accept-encoding": encoding}) as answer:
+                return answer, b"".join([part async for part in answer.aiter_raw()])
+
+        return anyio.run(ask)
+
+
+@pytest.fixture
+def served() -> Served:
+    return Served()
+
+
+def test_parameters_of_endpoints_leave_the_document_with_their_events() -> None:
+    config, endpoints = without_endpoints(CONFIG, ENDPOINTS)
+    assert [part["id"] for part in config["components"]] == [1, 3]
+    assert [event["api_name"] for event in config["dependencies"]] == ["keep"]
+    assert config["layout"] == {"id": 9, "children": [{"id": 1}, {"id": 8, "children": [{"id": 3}]}]}
+    assert config["page"][""] == {"components": [1, 3], "layout": {"id": 9, "children": [{"id": 1}]}}
+    assert list(endpoints["named_endpoints"]) == ["/keep"]
+    assert len(CONFIG["components"]) == 3, "what the server holds stays whole"
+
+
+def test_a_document_laid_out_otherwise_stays_as_it_is() -> None:
+    assert slim("<html>anything</html>") == "<html>anything</html>"
+
+
+def test_a_text_cannot_leave_its_script() -> None:
+    html = slim(document())
+    assert html.count("</script>") == 2 and '"is_slim":true' in html and "\u00e9..." in html and html.endswith("</body></html>")
+
+
+@pytest.mark.parametrize(("offer", "opened"), [("gzip, br;q=0.9", brotli.decompress), ("gzip", gzip.decompress), ("", bytes)])
+def test_files_are_compressed_once_and_cached(served: Served, offer: str, opened: Any) -> None:
+    first, body = served.raw("/assets/index-1.js", offer)
+    again, same = served.raw("/assets/index-1.js", offer)
+    assert opened(body).decode() == served.text and body == same
+    assert served.asked == ["/assets/index-1.js"], "asked once, and for no compression of somebody else's"
+    assert first.headers["cache-control"] == again.headers["cache-control"] == NAMED_FOREVER
+    assert first.headers["vary"] == "Accept-Encoding" and int(first.headers["content-length"]) == len(body)
+    assert served.get("/static/a.js").headers["cache-control"] == A_DAY
+
+
+def test_what_the_browser_has_already_is_not_sent_again(served: Served) -> None:
+    answer = served.get("/assets/index-1.js", accept_encoding="br", if_none_match='"tag"')
+    assert answer.status_code == 304 and not answer.content and answer.headers["cache-control"] == NAMED_FOREVER
+
+
+def test_pictures_are_not_compressed_again_and_what_is_missing_is_not_kept(served: Served) -> None:
+    served.type = "image/png"
+    answer, body = served.raw("/assets/a.png", "br")
+    assert "content-encoding" not in answer.headers and body == served.text.encode()
+    assert served.get("/assets/missing.js").status_code == 404
+    assert "cache-control" not in served.get("/assets/missing.js").headers
+    assert served.asked.count("/assets/missing.js") == 2
+
+
+def test_everything_else_passes_through(served: Served) -> None:
+    assert "cache-control" not in served.get("/gradio_api/info", accept_encoding="br").headers
+    served.get("/assets/a.js", range="bytes=0-9")
+    assert "/assets/a.js" in served.asked[-1]
+
+
+def test_the_document_is_slim_and_each_visit_keeps_its_own_cookie(served: Served) -> None:
+    first, body = served.raw("/", "br")
+    second, same = served.raw("/?card=vae-fashion-28", "br")
+    assert "vae_sample" not in brotli.decompress(body).decode() and body == same
+    assert first.headers["content-encoding"] == "br" and first.headers["cache-control"] == "no-cache"
+    assert "visit=1" in first.headers["set-cookie"] and "visit=2" in second.headers["set-cookie"]
+    assert int(second.headers["content-length"]) == len(same)
+    assert "vae_sample" in served.get("/?view=api").text, "the list of endpoints needs all of them"
+
+
+def test_what_is_kept_has_a_bound(served: Served) -> None:
+    served.type, served.text = "image/png", "x" * (KEPT_BYTES // 3)
+    for index in range(5):
+        served.get(f"/assets/{index}.png")
+    kept = served.app
+    assert sum(len(answer.body) for answer in kept._kept.values()) <= KEPT_BYTES
+    served.get("/assets/4.png")
+    served.get("/assets/0.png")
+    assert len(served.asked) == 6, "the last is still there, the first was forgotten"
