@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 
@@ -29,6 +30,7 @@ def pick_dtype(device: torch.device) -> torch.dtype:
     return torch.float16
 
 
+@functools.cache
 def device_words(device: torch.device) -> str:
     """The device as a person would name it: `2 CPU cores (x86_64)`, `NVIDIA H100`, `mps`."""
     if device.type == "cuda":

@@ -23,6 +23,7 @@ from playground.errors import BadRequest, BadWeights, NotCapable, PlaygroundErro
 from playground.families import FAMILIES, Model
 from playground.families.loading import load_classifier
 from playground.formats import find_format
+from playground.graphs import Graphs
 from playground.images import Pictures, to_uint8
 from playground.latent import Latent
 from playground.line import Line
@@ -119,7 +120,8 @@ class Engine:
         self.device = pick_device(self.settings.device)
         self.dtype = pick_dtype(self.device)
         self.meters, self.log = Meters(FAMILIES, TASKS), Log(self.settings.log)
-        self.passes = Passes(self._lanes(), self.settings.merged_rows, self.settings.merge_ms, counted=self.meters.passed)
+        run = Graphs(self.settings.cuda_graphs).run
+        self.passes = Passes(self._lanes(), self.settings.merged_rows, self.settings.merge_ms, run, counted=self.meters.passed)
         self.line = Line(self.settings.at_once, self.settings.line_length)
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
         self._shelves: dict[str, Shelf] = {}

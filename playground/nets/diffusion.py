@@ -149,6 +149,7 @@ class Schedule(Arc):
 
     def __init__(self, log_ratios: Tensor, bounded: bool = True) -> None:
         self.table, self.bounded, self.num_train_timesteps = log_ratios.double().cpu(), bounded, len(log_ratios)
+        self._tables: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     @classmethod
     def of_betas(cls, betas: Tensor, bounded: bool = True) -> Self:
@@ -157,11 +158,19 @@ class Schedule(Arc):
         alpha_bar = torch.where(alpha_bar > 0, alpha_bar, LEAST_ALPHA_BAR)
         return cls((1 / alpha_bar - 1).log() / 2, bounded)
 
+    def _table(self, like: Tensor) -> Tensor:
+        """The table where a tensor is, and in its number format; copied there once, for a copy is what no CUDA graph can hold."""
+        key = (like.device, like.dtype)
+        if key not in self._tables:
+            with torch.inference_mode(False):
+                self._tables[key] = self.table.to(like)
+        return self._tables[key]
+
     def log_ratio(self, time: Tensor) -> Tensor:
         """log(sigma / signal) at times (B,)."""
         step = time.clamp(0, 1) * (self.num_train_timesteps - 1)
         below = step.long().clamp(max=self.num_train_timesteps - 2)
-        table = self.table.to(time)
+        table = self._table(time)
         return torch.lerp(table[below], table[below + 1], step - below)
 
     def place(self, time: Tensor) -> Tensor:
@@ -174,7 +183,7 @@ class Schedule(Arc):
 
     def time_of(self, ratio: Tensor) -> Tensor:
         """Of ratios that it does not reach, its nearer end."""
-        wanted, table = ratio.log(), self.table.to(ratio)
+        wanted, table = ratio.log(), self._table(ratio)
         above = torch.searchsorted(table, wanted).clamp(1, self.num_train_timesteps - 1)
         share = (wanted - table[above - 1]) / (table[above] - table[above - 1]).clamp(min=1e-12)
         return (above - 1 + share.clamp(0, 1)) / (self.num_train_timesteps - 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.resnet import ResnetBlock2D
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ def lean(network: nn.Module) -> None:
     for part in network.modules():
         if type(part) is ResnetBlock2D and _is_known(part):
             part.__class__ = LeanResnet
+        elif type(part) is Attention and isinstance(part.processor, AttnProcessor2_0):
+            part.__class__ = LeanAttention
         elif isinstance(part, ModelMixin) and not isinstance(part, _KnowsDtype):
             part.__class__ = _with_dtype(type(part))
 
@@ -55,6 +58,17 @@ class LeanResnet(ResnetBlock2D):
         return cast("Tensor", h if self.output_scale_factor == 1 else h.div_(self.output_scale_factor))
 
 
+class LeanAttention(Attention):
+    """Attention that does not ask at every pass which words its processor knows."""
+
+    def forward(
+        self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
+        if kwargs.keys() - {"temb"} or not isinstance(self.processor, AttnProcessor2_0):
+            return super().forward(hidden_states, encoder_hidden_states, attention_mask, **kwargs)
+        return self.processor(self, hidden_states, encoder_hidden_states, attention_mask, **kwargs)
+
+
 def normed(x: Tensor, norm: nn.GroupNorm, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
     """SiLU of the group norm of `x` (B, C, H, W), where that is told by `scale` and `shift` (B, C, 1, 1): ·(1 + scale) + shift."""
     if x.device.type == "cpu" and len(x) >= MANY_ROWS and x.shape[2] * x.shape[3] < FEW_PLACES and x.dtype == torch.float32:
@@ -62,7 +76,7 @@ def normed(x: Tensor, norm: nn.GroupNorm, scale: Tensor | None = None, shift: Te
         if scale is not None and shift is not None:
             gain, bias = gain * (1 + scale), torch.addcmul(shift, bias, 1 + scale)
         return silu_(torch.addcmul(bias, x, gain))
-    y = F.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    y = torch.group_norm(x, norm.num_groups, norm.weight, norm.bias, norm.eps)
     return silu_(y if scale is None or shift is None else torch.addcmul(shift, y, 1 + scale))
 
 
