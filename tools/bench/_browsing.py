@@ -7,7 +7,8 @@ import io
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,22 +125,26 @@ def browser() -> Iterator[Any]:
 @contextmanager
 def slow_line(url: str, round_trip_ms: float) -> Iterator[str]:
     """The same page through a proxy on loopback that holds every byte back for half a round trip, each way, without limiting the rate."""
-    loop = asyncio.new_event_loop()
-    target = urlsplit(url)
-    server = loop.run_until_complete(
-        asyncio.start_server(lambda *ends: _carry(*ends, str(target.hostname), target.port or 80, round_trip_ms / 2000), "127.0.0.1", 0)
-    )
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    target, opened_at, done = urlsplit(url), Future[int](), asyncio.Event()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(target.hostname, target.port)
+        half = round_trip_ms / 2000
+        with suppress(asyncio.CancelledError):  # the benchmark is over
+            await asyncio.gather(_late(reader, back, half), _late(there, writer, half), return_exceptions=True)
+
+    async def serve() -> None:
+        server = await asyncio.start_server(carry, "127.0.0.1", 0)
+        loops.append(asyncio.get_running_loop())
+        opened_at.set_result(server.sockets[0].getsockname()[1])
+        await done.wait()
+
+    loops: list[asyncio.AbstractEventLoop] = []
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)  # at its end what is still under way is cancelled
     thread.start()
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    loop.call_soon_threadsafe(server.close)
-    loop.call_soon_threadsafe(loop.stop)
+    yield f"http://127.0.0.1:{opened_at.result()}/"
+    loops[0].call_soon_threadsafe(done.set)
     thread.join(5)
-
-
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int, seconds: float) -> None:
-    there, back = await asyncio.open_connection(host, port)
-    await asyncio.gather(_late(reader, back, seconds), _late(there, writer, seconds), return_exceptions=True)
 
 
 async def _late(source: asyncio.StreamReader, sink: asyncio.StreamWriter, seconds: float) -> None:
