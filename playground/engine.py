@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -106,6 +106,9 @@ class Engine:
 
     settings: Settings = field(default_factory=Settings.from_environment)
     cards: Mapping[str, Card] | None = None
+
+    live: ClassVar[bool] = True
+    """Whether frames may follow a slider here."""
 
     problem: BadWeights | None = None
     """Why there are no cards; None when there are."""

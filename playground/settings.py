@@ -127,6 +127,11 @@ class Settings(BaseModel):
         return "\n".join(rows)
 
 
+def on_zero_gpu() -> bool:
+    """Whether this is a Space whose GPU is lent for seconds at a time."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+
+
 def _shown(variable: str, name: str, value: object) -> str:
     return variable if name in SECRET else f"{variable}={value!r}"
 

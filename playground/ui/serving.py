@@ -14,13 +14,14 @@ from starlette.middleware import Middleware
 from playground.engine import Engine
 from playground.metrics import warm_up
 from playground.remote import engine_of
-from playground.settings import Settings
+from playground.settings import Settings, on_zero_gpu
 from playground.ui.compression import Compressed
 from playground.ui.doors import Doors, Doorway
 from playground.ui.routes import Routes
 from playground.ui.signing import Gate, matches
 from playground.ui.theme import theme
 from playground.ui.views import css, head
+from playground.zero import ZeroEngine
 
 
 def launch(page: gr.Blocks, engine: Engine, doors: Doors | None = None, **options: Any) -> Any:
@@ -55,7 +56,7 @@ def serve(settings: Settings) -> None:
     from playground.ui import build
 
     torch.set_num_threads(settings.threads)
-    engine = engine_of(settings)
+    engine = _engine(settings)
     doors = Doors(engine)
     page = build(engine)
     launch(page, engine, doors, prevent_thread_lock=True)
@@ -66,6 +67,15 @@ def serve(settings: Settings) -> None:
     while not doors.stopping.wait(1.0):  # with a limit, so that signals are seen on every system
         pass
     _close(page, doors)
+
+
+def _engine(settings: Settings) -> Engine:
+    """What the settings ask for; on a ZeroGPU Space one that borrows its GPU."""
+    if not on_zero_gpu():
+        return engine_of(settings)
+    import spaces
+
+    return ZeroEngine(settings, spaces.GPU)
 
 
 def _on_signals(doors: Doors) -> None:
