@@ -11,6 +11,7 @@ from playground.nets.couplings import Chain, Merged
 from playground.nets.folding import fold
 from playground.nets.glow import Glow, GlowConfig
 from playground.nets.pythae import Up
+from playground.nets.realnvp import RealNVP, RealNVPConfig
 from playground.nets.stylegan import GANConfig, Generator, Mapping
 
 
@@ -99,3 +100,12 @@ def test_nothing_is_overwritten_where_numbers_are_narrowed_on_the_way():
     assert narrow.dtype == torch.float32
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(network.log_prob(x), narrow)
+
+
+def test_a_folded_realnvp_is_the_same_map_both_ways():
+    flow = awake(RealNVP(RealNVPConfig(image_size=8, couplings=(4, 4), widths=(8, 8), blocks=1)), seed=4)
+    x, z = torch.rand(3, 1, 8, 8, dtype=torch.float64), torch.randn(3, 64, dtype=torch.float64)
+    plain = (*flow(x), flow.inverse(z))
+    fold(flow)
+    for before, after in zip(plain, (*flow(x), flow.inverse(z)), strict=True):
+        torch.testing.assert_close(after, before, atol=1e-9, rtol=0)

@@ -175,14 +175,19 @@ class Conditioner(nn.Module, Foldable):
         self.at_places = (self.pace * self.position.bias).contiguous(memory_format=torch.channels_last)
 
 
-class AffineCoupling(Bijection):
+class AffineCoupling(Bijection, Foldable):
     """Keeps some channels; scales and shifts the others as the kept ones say. `order` lists the kept half first."""
+
+    places: Tensor | None
+    back_places: Tensor | None
 
     def __init__(self, order: Sequence[int], kept: int, conditioner: nn.Module) -> None:
         super().__init__()
         self.order, self.kept = list(order), kept
         self.back = sorted(range(len(self.order)), key=self.order.__getitem__)
         self.plain = self.order == self.back == sorted(self.order)
+        for name in ("places", "back_places"):
+            self.register_buffer(name, None, persistent=False)
         self.conditioner = conditioner
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -199,12 +204,21 @@ class AffineCoupling(Bijection):
         return self._joined(kept, moved * torch.exp(-log_scale) - shift)
 
     def _apart(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        kept, moved = (x if self.plain else x[:, self.order]).tensor_split([self.kept], dim=1)
+        kept, moved = self._in_order(x, self.order, self.places).tensor_split([self.kept], dim=1)
         return kept, moved
 
     def _joined(self, kept: Tensor, moved: Tensor) -> Tensor:
-        x = torch.cat([kept, moved], dim=1)
-        return x if self.plain else x[:, self.back]
+        return self._in_order(torch.cat([kept, moved], dim=1), self.back, self.back_places)
+
+    def _in_order(self, x: Tensor, order: list[int], places: Tensor | None) -> Tensor:
+        if self.plain:
+            return x
+        return x[:, order] if places is None else x.index_select(1, places)
+
+    def fold(self) -> None:
+        """Lists of channels are copied to where the weights are, once."""
+        device = next(self.conditioner.parameters()).device
+        self.places, self.back_places = torch.tensor(self.order, device=device), torch.tensor(self.back, device=device)
 
     def affine(self, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Log-scale and shift for the other half."""

@@ -26,7 +26,7 @@ def inverse(flow: AutoregressiveFlow, z: Tensor, noisy: Tensor, place_pace: floa
     entries, enter = _entries(flow, noisy)
     places, leave = _exits(flow, place_pace)
     layers = [_Prepared.of(cast("Layer", layer), len(z), z.shape[1]) for layer in flow.layers]
-    h, least, width = entries[0], z.new_tensor(-LOG_SCALE_BOUND), entries[0].shape[1:]
+    h, least, width = entries[0], z.new_full((), -LOG_SCALE_BOUND), entries[0].shape[1:]
     tokens = []
     for index, (target, place) in enumerate(zip(z.unbind(dim=1), places, strict=True)):
         for layer in layers:
