@@ -1,5 +1,5 @@
 # The page as a container: on a Hugging Face Space (sdk: docker, app_port: 7860) or on any machine:
-#   docker build -t latent-playground . && docker run -p 7860:7860 latent-playground
+#   docker build -t latent-playground . && docker run -p 7860:7860 --stop-timeout 40 latent-playground
 FROM python:3.11-slim-bookworm
 
 # Spaces run a container as uid 1000; the same user here means the same rights everywhere.
@@ -18,6 +18,7 @@ USER 1000
 ENV HOME=/home/user \
     HF_HOME=/home/user/.cache/huggingface \
     PLAYGROUND_HOST=0.0.0.0 \
+    PLAYGROUND_LOG=json \
     PLAYGROUND_PORT=7860 \
     PYTHONUNBUFFERED=1
 WORKDIR /home/user/app
@@ -27,6 +28,9 @@ COPY --chown=1000:1000 weights weights
 COPY --chown=1000:1000 playground playground
 
 EXPOSE 7860
+# Running requests finish first, for PLAYGROUND_STOP_SECONDS (30) at most: give the container a little longer (--stop-timeout 40).
+STOPSIGNAL SIGTERM
+# Alive: /playground/health. Whether visitors may be sent here is /playground/ready (200 or 503), for what routes them.
 # By Python, because the slim image has no curl. The start takes a while: torch and gradio are imported first.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=90s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PLAYGROUND_PORT'] + '/playground/health', timeout=8)"]

@@ -37,7 +37,8 @@ def observed(stream: Stream) -> Stream:
 
     @functools.wraps(stream)
     def watched(engine: Engine, request: Request, visitor: str = "") -> Generator[Result, None, None]:
-        asked, outcome, last, error = time.perf_counter(), "stopped", None, None
+        asked, outcome, last = time.perf_counter(), "stopped", None
+        error: Exception | None = None
         try:
             for last in stream(engine, request, visitor):
                 yield last

@@ -108,6 +108,15 @@ is_ours() {
   return 1
 }
 
+# The process of the server's group that holds the socket with this inode.
+pid_of() {
+  local holder
+  while read -r holder; do
+    if [ "$(sed 's/.*) //' "$holder/stat" 2>/dev/null | cut -d ' ' -f 3)" = "$server" ]; then basename "$holder"; return 0; fi
+  done < <(find /proc/[0-9]*/fd -lname "socket:\[$1\]" 2>/dev/null | cut -d / -f 1-3 || true)
+  return 1
+}
+
 inside() { build_tool run --isolation chroot --env "PLAYGROUND_PORT=$port" "$container" -- "$@"; }
 
 [ "$(id -u)" -eq 0 ] || fail "this needs root (debootstrap, chroot): sudo bash tools/check_dockerfile.sh"
@@ -194,7 +203,35 @@ type=$(get '/playground/live?card=vae-fashion-28&task=sample' --output "$work/pi
 [ "$(head -c 8 "$work/picture" | od -An -tx1 | tr -d ' \n')" = 89504e470d0a1a0a ] || fail "a sample is no PNG file"
 say "Page: $(wc -c <"$work/page.html") bytes; sample: $type, $(wc -c <"$work/picture") bytes"
 
+step="readiness and figures"
+until get /playground/ready >/dev/null 2>&1; do
+  [ $((SECONDS - begun)) -lt "${START_SECONDS:-180}" ] || fail "it is not ready within ${START_SECONDS:-180} seconds"
+  sleep 0.5
+done
+get /metrics --output "$work/metrics" 2>>"$log" || fail "/metrics does not answer"
+grep -q '^playground_requests_total{.*outcome="done".*} [1-9]' "$work/metrics" || fail "/metrics does not count the sample"
+say "Ready; $(grep -c '^playground_' "$work/metrics") figures"
+
 step="the stop"
-stop_server
+[ "$(field '{{.Docker.Config.StopSignal}}')" = SIGTERM ] || fail "there is no STOPSIGNAL SIGTERM"
+long='/playground/picture.png?card=ddpm-fashion-28&task=sample&num_samples=16&num_inference_steps=100'
+get "$long" --output "$work/long" 2>>"$log" &
+asking=$!
+until get /metrics 2>/dev/null | grep -q '^playground_running 1'; do
+  kill -0 "$asking" 2>/dev/null || fail "a long request was never seen at work"
+  sleep 0.1
+done
+page=$(pid_of "$inode")
+kill -TERM "$page"
+sleep 0.3
+status=$(curl --silent --noproxy '*' --max-time 10 --output /dev/null --write-out '%{http_code}' "$address/playground/ready") || true
+[ "$status" = 503 ] || fail "/playground/ready says $status while it stops, not 503"
+wait "$asking" || fail "the request that was running got no answer"
+[ "$(head -c 8 "$work/long" | od -An -tx1 | tr -d ' \n')" = 89504e470d0a1a0a ] || fail "the request that was running got no picture"
+code=0
+wait "$server" || code=$?
+server=""
+[ "$code" -eq 0 ] || fail "the page ended with status $code"
 if listeners | grep -q " $inode$"; then fail "the page goes on after it was stopped"; fi
+say "Stopped: the running request was answered, exit status 0"
 say "The Dockerfile builds, and the image works (${SECONDS} s)."
