@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format lint types fast figures bench bench-loads train docker-check clean
+.PHONY: run test check format lint types fast figures bench bench-gpu bench-loads train docker-check clean
 
 run: .venv/.run
 	$(BIN)/python app.py
@@ -32,9 +32,13 @@ fast: .venv/.dev
 figures: .venv/.dev
 	$(BIN)/python tools/write_readme.py
 
-bench: .venv/.dev
+bench: .venv/.bench
 	sh tools/system_packages.sh chromium
 	$(BIN)/python -m tools.bench
+
+# The same on a graphics card: pictures a second, share of the card's rate, diffusers' pipelines
+bench-gpu: .venv/.bench
+	$(BIN)/python -m tools.bench.gpu
 
 # How long a model takes to load, and how much memory, here and by others' loaders
 bench-loads: .venv/.dev
@@ -61,6 +65,10 @@ docker-check:
 
 .venv/.dev: .venv/.run requirements-train.txt requirements-dev.txt
 	$(BIN)/pip install --quiet -r requirements.txt -r requirements-train.txt -r requirements-dev.txt
+	touch $@
+
+.venv/.bench: .venv/.dev requirements-bench.txt
+	$(BIN)/pip install --quiet --no-deps -r requirements-bench.txt
 	touch $@
 
 clean:

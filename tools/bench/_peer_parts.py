@@ -23,11 +23,20 @@ class Untold(nn.Module):
         super().__init__()
         self.network, c = network, network.config
         self.config = SimpleNamespace(sample_size=c.image_size, in_channels=c.channels)
-        self.dtype, self.device = torch.float32, torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the weights."""
+        return next(self.network.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.network.parameters()).device
 
     def forward(self, sample: Tensor, timestep: Tensor) -> SimpleNamespace:
-        labels = torch.full((len(sample),), self.network.config.num_classes)
-        time = torch.full((len(sample),), float(timestep) * 1000 / 999)
+        labels = torch.full((len(sample),), self.network.config.num_classes, device=sample.device)
+        time = torch.full((len(sample),), float(timestep) * 1000 / 999, device=sample.device)
         return SimpleNamespace(sample=self.network(sample, time, labels))
 
 
@@ -46,15 +55,15 @@ def pipeline_of(engine: Engine, card: str, scheduler: Any) -> Any:
     return pipeline
 
 
-def write_ddpm(folder: Path) -> None:
-    """A repo of a `DDPMPipeline` with random weights."""
+def write_ddpm(folder: Path, widths: tuple[int, ...] = (32, 64, 64, 64)) -> None:
+    """A repo of a `DDPMPipeline` of the shape of google/ddpm-cifar10-32, with those widths and random weights."""
     from diffusers import DDPMPipeline, DDPMScheduler
     from diffusers.models.unets.unet_2d import UNet2DModel
 
     torch.manual_seed(0)
     down = ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D")
     up = ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D")
-    network = UNet2DModel(32, 3, 3, block_out_channels=(32, 64, 64, 64), down_block_types=down, up_block_types=up, attention_head_dim=64)
+    network = UNet2DModel(32, 3, 3, block_out_channels=widths, down_block_types=down, up_block_types=up, attention_head_dim=None)
     DDPMPipeline(network, DDPMScheduler()).save_pretrained(folder)
 
 
