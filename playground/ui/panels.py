@@ -65,7 +65,7 @@ class Panel:
 
     def answers(self, engine: Engine, request: Request, visitor: str = "") -> Generator[Any, None, None]:
         """Previews at most ten times a second, then the kept answer, for `outputs`."""
-        shown = 0.0
+        shown = -1000 / PREVIEWS_PER_SECOND  # the first is shown as soon as it is there
         for result in engine.stream(request, visitor):
             finished = result.sheet.progress >= 1
             if finished or result.timing.run_ms - shown > 1000 / PREVIEWS_PER_SECOND:

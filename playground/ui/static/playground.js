@@ -4,6 +4,7 @@
   const WAITING_MS = 3000; // a word on the line that is older than this is no longer true
   const inLine = ({ position, seconds }) => `In line: ${position === 1 ? "next" : `${position - 1} before you`}${seconds > 0 ? `, about ${seconds} s` : ""}.`;
   const SETTLE_MS = 300; // a knob that rests this long is kept: link, PNG, Python
+  const CLICK_MS = 50; // what a click has changed rests already; several knobs may follow from one click
   const OWN = location.search.slice(1).split("&").filter((pair) => pair.startsWith("__")); // the page's own, such as __theme
   const LIVE = "playground/live", SOURCE = "playground/source.png", ANIMATION = "playground/animation", PICTURE = "playground/picture.png";
 
@@ -54,6 +55,12 @@
     return fitting >= 1 ? Math.floor(fitting) : Math.max(1 / size, fitting); // large pictures are reduced to what there is room for
   };
 
+  let moved = -Infinity; // when something was last dragged, typed or walked with keys
+  const move = () => (moved = performance.now());
+  addEventListener("input", move, true);
+  addEventListener("pointermove", (event) => event.buttons && move(), true);
+  addEventListener("keydown", (event) => event.key.startsWith("Arrow") && move(), true);
+
   // ---- a panel: knobs on one side, pictures on the other ----------------------------------------------------------
   class Panel {
     constructor(element, props, settle, watch) {
@@ -93,7 +100,7 @@
       this.dirty = true;
       if (!this.visible) { this.late = true; return; } // another task's panel in the same tab: made when it is looked at
       if (!this.slow.has(this.card)) { this.want = { query, since: performance.now() }; this.pump(); }
-      this.rest(SETTLE_MS);
+      this.rest(performance.now() - moved < SETTLE_MS ? SETTLE_MS : CLICK_MS);
     }
 
     // A model that somebody added has a panel of its own, which is on its way: this one no longer asks anything.
