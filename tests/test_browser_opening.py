@@ -51,3 +51,16 @@ def test_the_list_of_endpoints_is_whole(tab: Tab) -> None:
     tab.page.wait_for_url("**view=api*")
     expect(tab.page.locator(".api-docs").get_by_text("/vae_sample").first).to_be_visible()
     tab.problems.clear()  # its pages ask for a list of MCP tools, which a page without MCP does not have
+
+
+def test_a_click_is_kept_without_a_rest(tab: Tab) -> None:
+    tab.open("sample")
+    waits = tab.page.evaluate(
+        """(id) => new Promise((done) => {
+        const panel = window.playground.panels[id];
+        panel.rest = done;
+        document.querySelector(`#${id}-random`).click();
+    })""",
+        tab.panel,
+    )
+    assert waits == 50
