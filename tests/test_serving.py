@@ -192,6 +192,7 @@ def test_without_sign_in_nothing_is_had_and_with_it_everything(chromium: Browser
         tab.page.locator("input[type=password]").fill("wrong")
         tab.page.get_by_role("button", name="Login").click()
         expect(tab.page.get_by_text("Incorrect", exact=False).first).to_be_visible()
+        tab.page.locator("input").nth(0).fill("anna")  # Gradio emptied both
         tab.page.locator("input[type=password]").fill("tr:ee")
         tab.page.get_by_role("button", name="Login").click()
         tab.panel = f"{next(iter(FAMILIES))}-sample"
