@@ -58,10 +58,10 @@ def serve(settings: Settings) -> None:
     torch.set_num_threads(settings.threads)
     engine = _engine(settings)
     doors = Doors(engine)
+    _on_signals(doors)  # before anybody can be told that the page is ready
     page = build(engine)
     launch(page, engine, doors, prevent_thread_lock=True)
     engine.log.tell("start", device=engine.device.type)
-    _on_signals(doors)
     for work in (doors.warm, warm_up):
         threading.Thread(target=work, daemon=True).start()
     while not doors.stopping.wait(1.0):  # with a limit, so that signals are seen on every system
