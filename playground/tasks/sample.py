@@ -35,6 +35,6 @@ class Sample(Task):
         z = bench.model.draw(bench.params, Noise(seeds))
         latents = tuple(str(Latent.seed(seed)) for seed in seeds)
         columns = math.ceil(math.sqrt(self.num_samples))
+        labels = tuple(f"seed {seed}" for seed in seeds)
         for pictures, share in bench.decode(z, seeds):
-            labels = tuple(f"seed {seed}" for seed in seeds)
             yield Sheet(pictures, columns, labels, latents, tuple(seeds), progress=share)
