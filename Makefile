@@ -3,14 +3,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format lint types fast figures bench bench-gpu bench-loads train docker-check clean
+.PHONY: run test test-all serve check format lint types fast figures bench bench-gpu bench-loads train docker-check clean
 
 run: .venv/.run
 	$(BIN)/python app.py
 
 test: .venv/.dev lint types
 	sh tools/system_packages.sh chromium dataset-fashion-mnist
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+# With what takes long and needs Ray: an engine on a cluster of two nodes
+test-all: test .venv/.serve
+	$(BIN)/python -m pytest -m slow
+
+# The engine alone, as replicas of Ray Serve on this machine; the page then runs with PLAYGROUND_ENGINE
+serve: .venv/.serve
+	@echo "The engine comes up on http://127.0.0.1:8000. Then: PLAYGROUND_ENGINE=http://127.0.0.1:8000 make run"
+	RAY_USAGE_STATS_ENABLED=0 $(BIN)/serve run serve.yaml
 
 check: format lint types fast
 
@@ -26,7 +35,7 @@ types: .venv/.dev
 	$(BIN)/mypy
 
 fast: .venv/.dev
-	$(BIN)/python -m pytest -m "not browser and not api" -x -q
+	$(BIN)/python -m pytest -m "not browser and not api and not slow" -x -q
 
 # README's tables, from settings.py and from the metrics.json of every card
 figures: .venv/.dev
@@ -61,6 +70,10 @@ docker-check:
 .venv/.run: requirements.txt pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --quiet -r requirements.txt
 	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv/.serve: .venv/.run requirements-serve.txt
+	$(BIN)/pip install --quiet -r requirements.txt -r requirements-serve.txt
 	touch $@
 
 .venv/.dev: .venv/.run requirements-train.txt requirements-dev.txt

@@ -125,7 +125,7 @@ class Engine:
         self.meters, self.log = Meters(FAMILIES, TASKS), Log(self.settings.log)
         run = Graphs(self.settings.cuda_graphs).run
         self.passes = Passes(self._lanes(), self.settings.merged_rows, self.settings.merge_ms, run, counted=self.meters.passed)
-        self.line = Line(self.settings.at_once, self.settings.line_length)
+        self.line = Line(self.settings.at_once, self.settings.line_length, lambda seconds: self.meters.took("wait", seconds))
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
         self._shelves: dict[str, Shelf] = {}
         self._classifiers: dict[str, Classifier] = {}

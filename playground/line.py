@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from playground.errors import Busy
@@ -24,6 +25,7 @@ class Place:
     line: Line
     visitor: str
     called: threading.Event = field(default_factory=threading.Event)
+    joined: float = field(default_factory=time.monotonic)
     began: float = 0.0
 
     @property
@@ -49,8 +51,9 @@ class Place:
 class Line:
     """`at_once` requests run, at most `length` wait. Next is who has the fewest running, and was called longest ago."""
 
-    def __init__(self, at_once: int, length: int) -> None:
-        self.at_once, self.length = at_once, length
+    def __init__(self, at_once: int, length: int, waited: Callable[[float], None] | None = None) -> None:
+        """`waited` is told the seconds that each stood in line."""
+        self.at_once, self.length, self.waited = at_once, length, waited
         self._lock = threading.Lock()
         self._waiting: list[Place] = []
         self._running: list[Place] = []
@@ -107,6 +110,8 @@ class Line:
             self._running.append(place)
             place.began = time.monotonic()
             self._note(place.visitor)
+            if self.waited is not None:
+                self.waited(place.began - place.joined)
             place.called.set()
 
     def _note(self, visitor: str) -> None:

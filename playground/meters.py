@@ -6,7 +6,9 @@ before the first request; no card, visitor, recipe or file name becomes one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -69,6 +71,13 @@ class Meters:
         if stage not in STAGES:
             raise ValueError(f"There is no stage {stage!r}; there are {', '.join(STAGES)}.")
         self._seconds.labels(stage).observe(seconds)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Notes how long what is inside takes."""
+        began = time.perf_counter()
+        yield
+        self.took(stage, time.perf_counter() - began)
 
     def passed(self, rows: int, requests: int) -> None:
         """Notes one forward pass: its pictures, and how many requests they came from."""

@@ -17,6 +17,7 @@ from playground.engine import Engine
 from playground.errors import BadAnswer, BadWeights, EngineLost
 from playground.images import Pictures
 from playground.latent import Latent
+from playground.observing import observed
 from playground.request import Request
 from playground.result import Result
 from playground.settings import Settings
@@ -41,6 +42,7 @@ class RemoteEngine(Engine):
         timeout = httpx.Timeout(SILENCE, connect=settings.hub_timeout)
         self._client = httpx.Client(base_url=settings.engine, headers=headers, timeout=timeout)
 
+    @observed
     def stream(self, request: Request, visitor: str = "") -> Generator[Result, None, None]:
         """See `Engine.stream`. Until the first answer it is tried several times; raises `EngineLost` when that does not help."""
         delay = BACKOFF

@@ -23,6 +23,7 @@ from huggingface_hub import close_session, constants
 
 from playground.engine import Engine
 from playground.hub import download
+from playground.remote import engine_of
 from playground.settings import PROJECT, Settings
 from tests.hub_server import HubServer, point_client_at
 
@@ -67,7 +68,7 @@ def opened(settings: Settings) -> Iterator[Site]:
     """The whole page on a free port, as `app.py` opens it."""
     from playground.ui import build, launch
 
-    engine = Engine(settings)
+    engine = engine_of(settings)
     page = build(engine)
     _, url, _ = launch(page, engine, prevent_thread_lock=True, quiet=True)
     yield Site(url, engine)

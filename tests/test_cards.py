@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,6 @@ from playground.cards import Card, bundled_cards, file_sha256, find_card, read_c
 from playground.errors import BadWeights, UnknownCard
 from playground.hub import resolve
 from playground.settings import PROJECT
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HASH = "ab" * 32

@@ -6,7 +6,7 @@ import json
 import re
 import stat
 import subprocess
-import sys
+import tomllib
 
 import pytest
 import yaml
@@ -18,11 +18,6 @@ from playground.families import FAMILIES
 from playground.settings import PROJECT
 from playground.training.model_card import MEANING
 from tools.write_readme import README, filled, tables
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 GENERATIVE = [card for card in bundled_cards().values() if card.family in FAMILIES and card.files]
 

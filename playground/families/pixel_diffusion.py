@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from playground.families.base import Inversion, Step
 from playground.families.denoiser import Denoiser, DiffusionModel, DiffusionParams

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from playground.families.base import Step
 from playground.families.flow import ARCHITECTURES, Architecture, FlowParams, NormalizingFlow, picture, unit

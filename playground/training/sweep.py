@@ -9,10 +9,9 @@ import datetime
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
-from typing_extensions import Self
 
 from playground.cards import Card
 from playground.device import device_words

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,11 +18,6 @@ from typing import Any, Literal
 
 from playground.engine import Engine
 from playground.errors import PlaygroundError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FOLDER = Path(__file__).parent / "introductions"
 _FIGURE = re.compile(r"(?P<metric>\w+)(?: at (?P<knob>\w+)=(?P<value>[\w.+-]+))? of (?P<card>[\w.-]+)")

@@ -70,7 +70,8 @@ class Panel:
             finished = result.sheet.progress >= 1
             if finished or result.timing.run_ms - shown > 1000 / PREVIEWS_PER_SECOND:
                 shown = result.timing.run_ms
-                value = kept(result)
+                with engine.meters.timed("encode"):
+                    value = kept(result)
                 yield value if self.plot is None else (value, self.figure(result))
 
     def waiting(self, how: Waiting) -> Any:
