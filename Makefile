@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test test-all serve check format lint types fast figures bench bench-gpu bench-loads train docker-check clean
+.PHONY: load soak run test test-all serve check format lint types fast figures bench bench-gpu bench-loads train docker-check clean
 
 run: .venv/.run
 	$(BIN)/python app.py
@@ -48,6 +48,13 @@ bench: .venv/.bench
 # The same on a graphics card: pictures a second, share of the card's rate, diffusers' pipelines
 bench-gpu: .venv/.bench
 	$(BIN)/python -m tools.bench.gpu
+
+# Many visitors at once, and thousands of requests one after the other, on a page of their own
+load: .venv/.dev
+	$(BIN)/python -m tools.load
+
+soak: .venv/.dev
+	$(BIN)/python -m tools.load --soak
 
 # How long a model takes to load, and how much memory, here and by others' loaders
 bench-loads: .venv/.dev
