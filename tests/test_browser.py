@@ -49,6 +49,41 @@ def test_a_knob_acts_while_it_is_dragged(tab: Tab) -> None:
     expect(tab.find(".lp-stage canvas")).to_be_in_viewport()
 
 
+CROWD = """async (waited) => {
+    const panel = window.playground.panels["vae-sample"], at = panel.props.names.indexOf("temperature"), real = window.fetch;
+    const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+    let now = 0, most = 0, moves = 0;
+    window.fetch = async (...asked) => { // frames that take a while, after which the server says how long they stood in line
+        if (!String(asked[0]).startsWith("playground/live")) return real(...asked);
+        most = Math.max(most, ++now);
+        const answer = await real(...asked);
+        await sleep(150);
+        now--;
+        return new Response(await answer.blob(), { headers: { "x-sheet": answer.headers.get("x-sheet"), "x-waited": waited } });
+    };
+    const drag = async () => {
+        for (let move = 0; move < 8; move++) {
+            const values = [...panel.values];
+            values[at] = 0.2 + 0.01 * ++moves;
+            panel.push(values);
+            await sleep(20);
+        }
+        while (panel.inFlight || panel.want) await sleep(20);
+    };
+    await drag(); // now it knows
+    most = 0;
+    await drag();
+    window.fetch = real;
+    return most;
+}"""
+
+
+@pytest.mark.parametrize(("waited", "most"), [("0", 4), ("900", 1)], ids=["alone", "in a crowd"])
+def test_in_a_crowd_one_frame_is_asked_for_at_a_time(tab: Tab, waited: str, most: int) -> None:
+    tab.open("sample")
+    assert tab.page.evaluate(CROWD, waited) == most
+
+
 def test_seed_buttons_and_resets(tab: Tab) -> None:
     tab.open("sample")
     tab.page.click("#vae-sample-random")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from playground.families.vae import VAE
+from playground.meters import Meters
 from playground.tasks import find_task
 from playground.ui.panels import Panel
 
@@ -17,7 +18,7 @@ def test_the_first_preview_and_the_end_are_shown(monkeypatch: pytest.MonkeyPatch
     made = [(2, 0.1), (30, 0.2), (90, 0.3), (103, 0.4), (150, 0.5), (260, 0.9), (261, 1.0)]
     results = [SimpleNamespace(timing=SimpleNamespace(run_ms=ms), sheet=SimpleNamespace(progress=progress)) for ms, progress in made]
     card: Any = None
-    engine: Any = SimpleNamespace(stream=lambda request, visitor: iter(results))
+    engine: Any = SimpleNamespace(stream=lambda request, visitor: iter(results), meters=Meters())
     panel = Panel(VAE, find_task("sample"), card)
     request: Any = None
     assert list(panel.answers(engine, request)) == [2, 103, 260, 261]

@@ -100,7 +100,15 @@ class Routes:
     async def _in_thread(self, work: Callable[[], Response]) -> Response:
         if self.limiter is None:
             self.limiter = anyio.CapacityLimiter(LIVE_AT_ONCE)
-        return await anyio.to_thread.run_sync(work, limiter=self.limiter)
+        asked = time.perf_counter()
+
+        def begun() -> Response:
+            waited = time.perf_counter() - asked
+            answer = work()
+            answer.headers["x-waited"] = f"{1000 * waited:.0f}"  # ms: a page that hears of a crowd asks for one frame at a time
+            return answer
+
+        return await anyio.to_thread.run_sync(begun, limiter=self.limiter)
 
     # -- pictures ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import httpx
 
 EVENTS_PER_SECOND = 30
 DRAG_SECONDS = 2.0
-MAX_IN_FLIGHT = 4
+MAX_IN_FLIGHT, CROWDED_MS = 4, 50
 """As in `static/playground.js`."""
 LOOK_SECONDS = (0.5, 2.0)
 KEPT_PATIENCE = 300.0
@@ -78,6 +78,7 @@ class Visitor:
     seen: Seen
     until: float
     in_flight: int = 0
+    crowded: bool = False
 
     async def stay(self) -> None:
         """Drags, lets go, looks; every fifth person has diffusion draw instead of dragging, every third time."""
@@ -96,7 +97,7 @@ class Visitor:
         for event in range(int(DRAG_SECONDS * EVENTS_PER_SECOND)):
             knob = "truncation_psi" if card.startswith("gan") else "temperature"
             url = f"playground/live?card={card}&task=sample&num_samples=16&seed={seed}&{knob}={0.3 + 0.01 * event:.2f}"
-            if self.in_flight < MAX_IN_FLIGHT:
+            if self.in_flight < (1 if self.crowded else MAX_IN_FLIGHT):
                 tasks.append(asyncio.create_task(self._frame(url)))
             else:
                 self.seen.skipped += 1
@@ -110,6 +111,7 @@ class Visitor:
         began = time.perf_counter()
         try:
             answer = await self.client.get(url)
+            self.crowded = float(answer.headers.get("x-waited", 0)) > CROWDED_MS
             if answer.status_code == 200:
                 self.seen.frames.append(1000 * (time.perf_counter() - began))
                 if len(self.seen.pictures) < KEPT_FRAMES:

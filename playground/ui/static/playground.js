@@ -1,6 +1,7 @@
 // The page's own code: live pictures on canvases. Loaded once in <head>; each custom component calls one `mount…` function.
 (() => {
   const MAX_IN_FLIGHT = 4; // more only queues on the server; fewer stalls on a slow line
+  const CROWDED_MS = 50; // a frame that stood in line for longer on the server: then more in flight only make the line longer
   const WAITING_MS = 3000; // a word on the line that is older than this is no longer true
   const inLine = ({ position, seconds }) => `In line: ${position === 1 ? "next" : `${position - 1} before you`}${seconds > 0 ? `, about ${seconds} s` : ""}.`;
   const SETTLE_MS = 300; // a knob that rests this long is kept: link, PNG, Python
@@ -117,7 +118,7 @@
     }
 
     pump() {
-      while (this.inFlight < MAX_IN_FLIGHT && this.want) {
+      while (this.inFlight < (this.crowded ? 1 : MAX_IN_FLIGHT) && this.want) {
         const { query, since } = this.want, order = ++this.sequence;
         this.want = null;
         this.inFlight++;
@@ -128,6 +129,7 @@
 
     async ask(query, order, since, card) {
       const answer = await fetch(`${LIVE}?${query}`);
+      this.crowded = +answer.headers.get("x-waited") > CROWDED_MS;
       if (answer.status === 204) { this.slow.add(card); return; } // this model takes too many steps: only what is kept is shown
       if (!answer.ok) {
         if (order <= this.shown) return;
