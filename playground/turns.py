@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -41,8 +41,9 @@ async def in_turn(line: Line, visitor: str, work: Callable[[], Generator[T, None
             yield Waiting(place.position, place.seconds)
         steps = work()
         try:
-            async for made in _stepped(steps):
-                yield made
+            async with aclosing(_stepped(steps)) as stepped:
+                async for made in stepped:
+                    yield made
         finally:
             steps.close()
     finally:
@@ -70,17 +71,20 @@ async def _called(place: Place) -> bool:
     return place.is_called
 
 
-async def _stepped(steps: Iterator[T]) -> AsyncIterator[T]:
-    """Each step in a thread. One that has begun is awaited even when this is cancelled: a generator at work cannot be closed."""
-    nothing = object()
+async def _stepped(steps: Iterator[T]) -> AsyncGenerator[T, None]:
+    """Each step in a thread, the next one while this one is shown. One that has begun is awaited in any case: at work, a generator cannot be
+    closed."""
+    nothing: Any = object()
     room = anyio.CapacityLimiter(1)  # of its own: the line has counted it, and no other work of threads may hold it up
-    while True:
-        step = asyncio.ensure_future(anyio.to_thread.run_sync(next, steps, nothing, limiter=room))
-        try:
-            made: Any = await asyncio.shield(step)
-        except asyncio.CancelledError:
-            await asyncio.wait([step])
-            raise
-        if made is nothing:
-            return
-        yield made
+
+    def following() -> asyncio.Future[Any]:
+        return asyncio.ensure_future(anyio.to_thread.run_sync(next, steps, nothing, limiter=room))
+
+    step = following()
+    try:
+        while (made := await asyncio.shield(step)) is not nothing:
+            step = following()
+            yield made
+    finally:
+        await asyncio.wait([step])
+        step.exception()  # it was raised above, or nobody wants it any more

@@ -70,7 +70,7 @@ def test_who_stops_while_waiting_leaves_the_line() -> None:
 
 def test_who_stops_between_steps_closes_the_work() -> None:
     line, work = Line(1, 5), Work()
-    work.gate.release()
+    work.gate.release(2)  # the second step has begun while the first is shown
 
     async def ask() -> None:
         async with aclosing(in_turn(line, "me", work)) as answers:

@@ -139,7 +139,7 @@ class Visitor:
 
 async def crowd(url: str, count: int, seconds: float, greedy: bool = False) -> Seen:
     """So many visitors for so long, each finishing what was begun; with one more who wants 64 pictures of 100 steps, if `greedy`."""
-    seen, limits = Seen(), httpx.Limits(max_connections=None)
+    seen, limits = Seen(), httpx.Limits(max_connections=None, keepalive_expiry=2.0)  # before the server closes what is idle
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
         endpoints, until = await Endpoints.of(client), time.monotonic() + seconds
         glutton = asyncio.create_task(_gorge(endpoints)) if greedy else None
