@@ -72,7 +72,7 @@ async def _called(place: Place) -> bool:
 
 
 async def _stepped(steps: Iterator[T]) -> AsyncGenerator[T, None]:
-    """Each step in a thread, the next one while this one is shown. One that has begun is awaited in any case: at work, a generator cannot be
+    """Each step in a thread, the next one while this one is shown. One that has begun is awaited: at work, a generator cannot be
     closed."""
     nothing: Any = object()
     room = anyio.CapacityLimiter(1)  # of its own: the line has counted it, and no other work of threads may hold it up
