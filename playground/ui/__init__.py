@@ -9,6 +9,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000")
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "200")
 os.environ.setdefault("GRADIO_SSR_MODE", "False")
+if os.environ.get("SPACE_ID"):  # nobody but the Space's own proxy reaches it, which says who asks; else all were one visitor
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")
 
 import gradio as gr
 
