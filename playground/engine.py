@@ -28,9 +28,9 @@ from playground.images import Pictures, to_uint8
 from playground.latent import Latent
 from playground.line import Line
 from playground.logs import Log
-from playground.meters import Meters, process_bytes
+from playground.meters import Meters
 from playground.nets.classifier import Classifier
-from playground.observing import observed
+from playground.observing import observed, watch
 from playground.passes import Passes
 from playground.request import Request
 from playground.result import Guest, Result, Timing
@@ -131,7 +131,7 @@ class Engine:
         self._classifiers: dict[str, Classifier] = {}
         self._lock = threading.Lock()
         self._loading: dict[str, threading.Lock] = {}
-        self._watch()
+        watch(self)
 
     # -- running ----------------------------------------------------------------------------------------------------
 
@@ -298,14 +298,6 @@ class Engine:
         """How many requests are running now."""
         with self._lock:
             return sum(seat.users for seat in self._seats.values())
-
-    def _watch(self) -> None:
-        watch = self.meters.watch
-        watch("models_loaded", "Models in memory.", self.num_loaded)
-        watch("resident_bytes", "Bytes of weights in memory.", self.resident_bytes)
-        watch("running", "Requests that are using a model.", self.in_use)
-        watch("waiting", "Requests in line.", self.line.waiting)
-        watch("process_bytes", "Bytes of memory that the process holds.", process_bytes)
 
     def _read_shelf(self, name: str) -> Shelf:
         with self._lock:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from playground.errors import PlaygroundError
 from playground.logs import what_failed
+from playground.meters import process_bytes
 from playground.request import Request
 from playground.result import Result
 
@@ -30,6 +31,16 @@ def unlogged() -> Iterator[None]:
         yield
     finally:
         _unlogged.reset(token)
+
+
+def watch(engine: Engine) -> None:
+    """Gauges of what an engine holds and does at the moment."""
+    gauge = engine.meters.watch
+    gauge("models_loaded", "Models in memory.", engine.num_loaded)
+    gauge("resident_bytes", "Bytes of weights in memory.", engine.resident_bytes)
+    gauge("running", "Requests that are using a model.", engine.in_use)
+    gauge("waiting", "Requests in line.", engine.line.waiting)
+    gauge("process_bytes", "Bytes of memory that the process holds.", process_bytes)
 
 
 def observed(stream: Stream) -> Stream:
