@@ -43,7 +43,7 @@ def load_network(
     It is built on the meta device, so the weights are in memory once; buffers that are not saved must be made elsewhere.
     Raises `BadWeights`.
     """
-    with reading(folder):
+    with reading(folder), torch.inference_mode(False):  # weights may be differentiated later, whoever has them loaded
         words = json.loads((folder / "config.json").read_text())
         with torch.device("meta"):
             network = build(words)
