@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, expect
 from playground.families import FAMILIES
 from playground.request import Request
 from playground.settings import PROJECT, Settings
-from playground.ui.doors import CLOSING, Doors
+from playground.ui.doors import CLOSING, Doors, _is_new
 from playground.ui.signing import matches
 from tests.browsing import CARD, browse
 from tests.conftest import opened
@@ -199,3 +199,13 @@ def test_without_sign_in_nothing_is_had_and_with_it_everything(chromium: Browser
         tab.settled()
         assert tab.page.evaluate(f"fetch('{site.url}{CLOSED[0]}').then((answer) => answer.status)") == 200
         tab.problems = [problem for problem in tab.problems if "400" not in problem and "401" not in problem]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "new"),
+    [("GET", "/", True), ("HEAD", "/", False), ("GET", "/playground/live", True), ("POST", "/gradio_api/queue/join", True)]
+    + [("POST", "/gradio_api/cancel", False), ("GET", "/gradio_api/queue/data", False), ("GET", "/assets/index.js", False)],
+)
+def test_what_a_stopping_page_turns_away(method: str, path: str, new: bool) -> None:
+    """A HEAD of the page is Gradio's own look, in the midst of its launch, whether the page is there."""
+    assert _is_new(method, path) is new

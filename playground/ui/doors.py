@@ -127,10 +127,13 @@ def path_of(scope: Scope) -> str:
 
 
 def _is_new(method: str, path: str) -> bool:
-    """Whether it begins something: Gradio's events and uploads are POSTs, answers to them and Stop are not new."""
+    """Whether it begins something: Gradio's events and uploads are POSTs, answers to them and Stop are not new.
+
+    Nor is a HEAD of the page: by that Gradio looks, while it launches, whether the page is there, and would end the process otherwise.
+    """
     if path.startswith("/gradio_api/") and method == "POST":
         return not path.startswith(("/gradio_api/cancel", "/gradio_api/reset"))
-    return path == "/" or path.startswith("/playground/")
+    return (path == "/" and method != "HEAD") or path.startswith("/playground/")
 
 
 def _closing(path: str) -> Response:
