@@ -203,8 +203,15 @@ def test_without_sign_in_nothing_is_had_and_with_it_everything(chromium: Browser
 
 @pytest.mark.parametrize(
     ("method", "path", "new"),
-    [("GET", "/", True), ("HEAD", "/", False), ("GET", "/playground/live", True), ("POST", "/gradio_api/queue/join", True)]
-    + [("POST", "/gradio_api/cancel", False), ("GET", "/gradio_api/queue/data", False), ("GET", "/assets/index.js", False)],
+    [
+        ("GET", "/", True),
+        ("HEAD", "/", False),
+        ("GET", "/playground/live", True),
+        ("POST", "/gradio_api/queue/join", True),
+        ("POST", "/gradio_api/cancel", False),
+        ("GET", "/gradio_api/queue/data", False),
+        ("GET", "/assets/index.js", False),
+    ],
 )
 def test_what_a_stopping_page_turns_away(method: str, path: str, new: bool) -> None:
     """A HEAD of the page is Gradio's own look, in the midst of its launch, whether the page is there."""
