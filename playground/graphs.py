@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from playground.passes import Function, named
+
 WARM_UPS = 3
 """Runs before a recording: libraries choose their kernels and set up their room in the first ones."""
 WORTH_IT = 2
@@ -24,7 +26,6 @@ WORTH_IT = 2
 MAX_SEEN = 1000
 """Kinds of passes that are remembered without a recording."""
 
-Function = Callable[..., Any]
 Kind = tuple[Any, ...]
 
 
@@ -93,10 +94,6 @@ class Graphs:
         self._owners: dict[int, weakref.ref[Any]] = {}
         self._lock = threading.RLock()
 
-    def graphed(self, function: Function) -> Function:
-        """The same function, run as `run` runs it."""
-        return lambda *rows: self.run(function, rows)
-
     def run(self, function: Function, rows: Sequence[Tensor]) -> Any:
         """`function(*rows)`."""
         if not self.most or not rows or not len(rows[0]) or not self.recorder.suits(rows[0].device):
@@ -143,10 +140,10 @@ class Graphs:
 
     def _name(self, function: Function) -> Kind:
         """Of a function, or of a method of that very object."""
-        owner = getattr(function, "__self__", function)
+        owner, name = named(function)
         if id(owner) not in self._owners:
             self._owners[id(owner)] = weakref.ref(owner, lambda _, gone=id(owner): self._forget(gone))  # type: ignore[misc]
-        return (id(owner), getattr(function, "__func__", None))
+        return name
 
     def _forget(self, owner: int) -> None:
         """Its memory may be another's next."""

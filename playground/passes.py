@@ -95,7 +95,7 @@ class Passes:
         self._free = lanes
         self._waiting: list[_Ticket] = []
         self._changed = threading.Condition()
-        self._known: dict[int, Visit] = {}
+        self._known: set[Visit] = set()
         self._clock, self._finish = 0.0, dict[str, float]()
         self._numbers = itertools.count()
         self._here = threading.local()
@@ -107,12 +107,12 @@ class Passes:
         """A request's life. Requests without a `visitor` count as one each."""
         visit = Visit(visitor or f"request {next(self._numbers)}")
         with self._changed:
-            self._known[id(visit)] = visit
+            self._known.add(visit)
         try:
             yield visit
         finally:
             with self._changed:
-                del self._known[id(visit)]
+                self._known.remove(visit)
                 self._changed.notify_all()  # nobody need wait for it
 
     @contextmanager
@@ -186,7 +186,7 @@ class Passes:
         if len(first) + waiting >= self.most_rows:
             return False
         now = time.monotonic()
-        alike = (visit for visit in self._known.values() if visit.wants == first.kind and visit is not first.visit)
+        alike = (visit for visit in self._known if visit.wants == first.kind and visit is not first.visit)
         return any(visit.comes_again and not visit.busy and now - visit.since < 2 * self.wait for visit in alike)
 
     def _perform(self, group: list[_Ticket]) -> None:
@@ -236,10 +236,16 @@ class Passes:
             following.wake.release()
 
 
+def named(function: Function) -> tuple[Any, tuple[int, int]]:
+    """Whose a function is, and what tells it from all others while that lives: a method by its object, anything else by itself."""
+    body = getattr(function, "__func__", function)
+    owner = function if body is function else function.__self__  # type: ignore[attr-defined]
+    return owner, (id(owner), id(body))
+
+
 def _kind(function: Function, rows: Sequence[Tensor]) -> tuple[Any, ...]:
     """Passes of one kind can be merged: the same function of the same object, on rows of the same shape."""
-    owner, body = getattr(function, "__self__", None), getattr(function, "__func__", function)
-    return (id(owner), id(body), *((row.shape[1:], row.dtype, row.device) for row in rows))
+    return (*named(function)[1], *((row.shape[1:], row.dtype, row.device) for row in rows))
 
 
 def _split(answer: Any, sizes: list[int]) -> list[Any]:

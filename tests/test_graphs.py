@@ -91,7 +91,7 @@ def test_rows_are_filled_up_to_a_power_of_two(tape: Tape, count: int):
     graphs, net = Graphs(recorder=tape), Net()
     for seed in range(4):
         x, y = rows(count, seed)
-        assert torch.equal(graphs.graphed(net.twice)(x, y), 2 * x + y)
+        assert torch.equal(graphs.run(net.twice, (x, y)), 2 * x + y)
     assert tape.sizes == [1 << (count - 1).bit_length()]
 
 

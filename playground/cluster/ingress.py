@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from playground.engine import Engine
-from playground.errors import PlaygroundError
+from playground.errors import PlaygroundError, UnknownCard
 from playground.library import Library
 from playground.request import MAX_LINK, Request, read_query
 from playground.settings import Settings
@@ -80,7 +80,7 @@ def _understood(engine: Engine, query: str) -> Request:
     """The request. A model of the Hub that is not here yet is brought in first, where this engine's own rules allow it."""
     try:
         return Request.from_query(query, cards=engine.cards)
-    except PlaygroundError:
+    except UnknownCard:
         card = str(read_query(query).get("card", ""))
         if "/" not in card or not engine.may_fetch(card.partition("@")[0]):
             raise

@@ -1,6 +1,6 @@
 // A board: up to six panes on one stage, looked at together. What is chosen, zoomed or moved in one is so in all.
 (() => {
-  const { inLine, $, say, clamp, copy, fetched, address, play } = playground.helpers;
+  const { standInLine, $, say, clamp, copy, fetched, address, play } = playground.helpers;
   const SETTLE_MS = 250; // knobs that rest this long are asked anew
   const OPEN_MS = 60; // and those of a new board, which all come at once
   const GAP = 1; // between pictures, in their own pixels
@@ -50,7 +50,7 @@
 
     async keep() {
       const value = this.props.value;
-      if (value?.waiting && !this.dirty) return this.wait(value.waiting);
+      if (value?.waiting && !this.dirty) return standInLine(this, value.waiting, this.value);
       if (!value?.panes || this.dirty) return;
       clearTimeout(this.waiting);
       this.running = value.progress < 1;
@@ -361,12 +361,6 @@
     play() { play(this, this.count); }
 
     // -- words and figures ------------------------------------------------------------------------------------------
-    wait(how) {
-      clearTimeout(this.waiting);
-      $(this.element, ".lp-caption").textContent = inLine(how);
-      this.waiting = setTimeout(() => (this.value ? this.describe() : ($(this.element, ".lp-caption").textContent = "")), 3000);
-    }
-
     describe() {
       $(this.element, ".lp-answer").textContent = this.value.says;
       const done = this.panes.filter((pane) => pane.progress >= 1).length, pane = this.panes[this.pane], label = pane?.labels?.[this.selected] ?? "";

@@ -3,7 +3,13 @@
   const MAX_IN_FLIGHT = 4; // more only queues on the server; fewer stalls on a slow line
   const CROWDED_MS = 50; // a frame that stood in line for longer on the server: then more in flight only make the line longer
   const WAITING_MS = 3000; // a word on the line that is older than this is no longer true
-  const inLine = ({ position, seconds }) => `In line: ${position === 1 ? "next" : `${position - 1} before you`}${seconds > 0 ? `, about ${seconds} s` : ""}.`;
+  const standInLine = (panel, { position, seconds }, shown) => { // told again and again; what is `shown` already is described again afterwards
+    const caption = panel.element.querySelector(".lp-caption"), before = position === 1 ? "next" : `${position - 1} before you`;
+    clearTimeout(panel.waiting);
+    caption.textContent = `In line: ${before}${seconds > 0 ? `, about ${seconds} s` : ""}.`;
+    caption.classList.remove("lp-error");
+    panel.waiting = setTimeout(() => (shown ? panel.describe() : (caption.textContent = "")), WAITING_MS);
+  };
   const SETTLE_MS = 300; // a knob that rests this long is kept: link, PNG, Python
   const CLICK_MS = 50; // what a click has changed rests already; several knobs may follow from one click
   const OWN = location.search.slice(1).split("&").filter((pair) => pair.startsWith("__")); // the page's own, such as __theme
@@ -149,7 +155,7 @@
     // -- kept: the recipe, the link, the PNG ------------------------------------------------------------------------
     async keep() {
       const value = this.props.value;
-      if (value?.waiting && !this.dirty) return this.wait(value.waiting);
+      if (value?.waiting && !this.dirty) return standInLine(this, value.waiting, this.about);
       if (!value?.png || this.dirty) return;
       clearTimeout(this.waiting);
       const done = value.about.progress >= 1, turn = ++this.turn;
@@ -162,13 +168,6 @@
       if (!done) return;
       $(this.element, ".lp-python").textContent = value.python;
       if (this.visible) this.address();
-    }
-
-    wait(how) { // told again and again while it stands in line
-      clearTimeout(this.waiting);
-      this.caption.textContent = inLine(how);
-      this.caption.classList.remove("lp-error");
-      this.waiting = setTimeout(() => (this.about ? this.describe() : (this.caption.textContent = "")), WAITING_MS);
     }
 
     get visible() { return this.element.offsetParent !== null; }
@@ -418,5 +417,5 @@
   };
   if (location.search.includes("view=api")) list();
   playground.sourceUrl = (card, latent) => `${SOURCE}?${new URLSearchParams({ card, latent })}`;
-  playground.helpers = { inLine, $, say, clamp, copy, fetched, address, play };
+  playground.helpers = { standInLine, $, say, clamp, copy, fetched, address, play };
 })();
