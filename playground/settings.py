@@ -38,6 +38,9 @@ class Settings(BaseModel):
     merge_ms: float = Field(3.0, ge=0, le=100, description="Longest in ms that a forward pass waits for others to share it.")
     at_once: int = Field(4, ge=1, le=256, description="Kept pictures and comparisons made at once; the others wait in line.")
     line_length: int = Field(100, ge=0, le=10_000, description="How many may wait in line; one more is asked to come back later.")
+    sessions: int = Field(
+        400, ge=10, le=10_000, description="Visits and calls of endpoints that Gradio remembers, about 1 MiB each; the oldest goes first."
+    )
     max_seconds: float = Field(300.0, gt=0, description="Longest in seconds that one request may take; then it is stopped with a sentence.")
     max_work: int = Field(
         200,

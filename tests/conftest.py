@@ -61,6 +61,8 @@ class Site:
 
     url: str
     engine: Engine
+    app: Any = None
+    """Gradio's own."""
 
 
 @contextmanager
@@ -70,8 +72,8 @@ def opened(settings: Settings) -> Iterator[Site]:
 
     engine = engine_of(settings)
     page = build(engine)
-    _, url, _ = launch(page, engine, prevent_thread_lock=True, quiet=True)
-    yield Site(url, engine)
+    app, url, _ = launch(page, engine, prevent_thread_lock=True, quiet=True)
+    yield Site(url, engine, app)
     page.close(verbose=False)
 
 

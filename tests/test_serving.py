@@ -216,3 +216,12 @@ def test_without_sign_in_nothing_is_had_and_with_it_everything(chromium: Browser
 def test_what_a_stopping_page_turns_away(method: str, path: str, new: bool) -> None:
     """A HEAD of the page is Gradio's own look, in the midst of its launch, whether the page is there."""
     assert _is_new(method, path) is new
+
+
+@pytest.mark.api
+def test_no_more_sessions_are_remembered_than_the_settings_say() -> None:
+    """Gradio keeps about 1 MiB for each page that was opened and each call of an endpoint."""
+    with opened(Settings(hub="off", device="cpu", port=0, sessions=10)) as site:
+        for number in range(25):
+            site.app.state_holder[f"visit {number}"]
+        assert len(site.app.state_holder.session_data) <= 11 and "visit 24" in site.app.state_holder

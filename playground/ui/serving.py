@@ -44,6 +44,7 @@ def launch(page: gr.Blocks, engine: Engine, doors: Doors | None = None, **option
         run_history=False,
         ssr_mode=False,
         show_error=True,
+        state_session_capacity=engine.settings.sessions,
         max_file_size=f"{engine.settings.max_upload_mb}mb",
         **options,
     )

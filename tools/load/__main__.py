@@ -30,7 +30,8 @@ def main() -> None:
     parser.add_argument("--soak", type=int, nargs="?", const=5000, help="so many requests instead")
     options = parser.parse_args()
     print(f"{datetime.date.today()}, {device_words(pick_device('auto'))}, page and visitors on the same machine\n", flush=True)
-    with page() as served:
+    few = {"sessions": 50} if options.soak else {}  # so that it is soon seen whether more than these stays
+    with page(**few) as served:
         if options.soak:
             for line in soak(served, options.soak):
                 print(line, flush=True)
