@@ -6,7 +6,6 @@ import gzip
 import json
 from typing import Any
 
-import anyio
 import brotli
 import httpx
 import pytest
@@ -17,6 +16,7 @@ from starlette.routing import Route
 
 from playground.ui.compression import A_DAY, KEPT_BYTES, NAMED_FOREVER, Compressed
 from playground.ui.document import slim, without_endpoints
+from tests import loops
 
 CONFIG: dict[str, Any] = {
     "components": [{"id": 1, "type": "slider"}, {"id": 2, "type": "api"}, {"id": 3, "type": "html"}],
@@ -66,7 +66,7 @@ class Served:
                     path, headers={"accept-encoding": "", **{key.replace("_", "-"): value for key, value in headers.items()}}
                 )
 
-        return anyio.run(ask)
+        return loops.run(ask())
 
     def raw(self, path: str, encoding: str) -> tuple[httpx.Response, bytes]:
         """An answer, and its body as it was sent."""
@@ -76,7 +76,7 @@ class Served:
             async with client, client.stream("GET", path, headers={"accept-encoding": encoding}) as answer:
                 return answer, b"".join([part async for part in answer.aiter_raw()])
 
-        return anyio.run(ask)
+        return loops.run(ask())
 
 
 @pytest.fixture

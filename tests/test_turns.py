@@ -13,6 +13,7 @@ from playground import turns
 from playground.errors import Busy
 from playground.line import Line
 from playground.turns import Waiting, in_turn, turn
+from tests import loops
 
 
 class Work:
@@ -49,7 +50,7 @@ def test_it_waits_and_then_runs_to_the_end() -> None:
             seen.append(answer)
         return seen
 
-    seen = asyncio.run(ask())
+    seen = loops.run(ask())
     assert [answer for answer in seen if not isinstance(answer, Waiting)] == [0, 1, 2]
     assert isinstance(seen[0], Waiting) and seen[0].position == 1 and seen[0].words()["waiting"]["position"] == 1
     assert work.closed and line.join("next").is_called
@@ -64,7 +65,7 @@ def test_who_stops_while_waiting_leaves_the_line() -> None:
             async for _ in answers:
                 return
 
-    asyncio.run(ask())
+    loops.run(ask())
     assert line.waiting() == 0
 
 
@@ -77,7 +78,7 @@ def test_who_stops_between_steps_closes_the_work() -> None:
             async for _ in answers:
                 return
 
-    asyncio.run(ask())
+    loops.run(ask())
     assert work.closed and line.join("next").is_called
 
 
@@ -99,7 +100,7 @@ def test_a_cancelled_step_is_awaited_and_then_closed() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(ask())
+    loops.run(ask())
     assert work.closed and line.join("next").is_called
 
 
@@ -115,7 +116,7 @@ def test_a_mistake_frees_the_place() -> None:
             pass
 
     with pytest.raises(ValueError, match="no"):
-        asyncio.run(ask())
+        loops.run(ask())
     assert line.join("next").is_called
 
 
@@ -128,6 +129,6 @@ def test_a_turn_waits_and_a_full_line_says_so() -> None:
             return "mine"
 
     with pytest.raises(Busy):
-        asyncio.run(ask())
+        loops.run(ask())
     first.leave()
-    assert asyncio.run(ask()) == "mine" and line.join("next").is_called
+    assert loops.run(ask()) == "mine" and line.join("next").is_called
