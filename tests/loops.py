@@ -1,4 +1,4 @@
-"""Coroutines in plain tests. Playwright's drive keeps a loop running in the main thread for as long as its browser lives, so each gets a thread."""
+"""Coroutines in plain tests, each in a thread of its own, because Playwright keeps a loop running in the main one for its browser."""
 
 from __future__ import annotations
 
