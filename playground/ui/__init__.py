@@ -22,6 +22,7 @@ from playground.ui.comparing import compare_tab
 from playground.ui.models_tab import models_tab
 from playground.ui.panels import PRIVATE
 from playground.ui.serving import launch, serve
+from playground.ui.stale import add_left
 from playground.ui.tabs import Place, family_tab, restorer, welcome
 from playground.ui.views import open_picture
 
@@ -63,6 +64,7 @@ def build(engine: Engine) -> gr.Blocks:
                     add_comparing(engine)
             with gr.Tab("☰ Models", id="models", elem_id="tab-models") as tab:
                 library = models_tab(engine, guests, tab)
+        add_left()
         if places:
             welcome(engine, places, tabs, guests, library)
             restore, outputs = restorer(engine, places, tabs, questions, notice, guests)

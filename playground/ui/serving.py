@@ -19,6 +19,7 @@ from playground.ui.compression import Compressed
 from playground.ui.doors import Doors, Doorway
 from playground.ui.routes import Routes
 from playground.ui.signing import Gate, matches
+from playground.ui.stale import Stale
 from playground.ui.theme import theme
 from playground.ui.views import css, head
 from playground.zero import ZeroEngine
@@ -36,7 +37,7 @@ def launch(page: gr.Blocks, engine: Engine, doors: Doors | None = None, **option
         head=head(),
         app_kwargs={
             "routes": [*Routes(engine).all(), *doors.routes()],
-            "middleware": [*gate, Middleware(Doorway, doors=doors), Middleware(Compressed)],
+            "middleware": [*gate, Middleware(Doorway, doors=doors), Middleware(Stale, page=page), Middleware(Compressed)],
         },
         auth=(lambda name, password: matches(accounts, name, password)) if accounts else None,
         auth_message="This page is for those who were given a name and a password." if accounts else None,

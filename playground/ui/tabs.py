@@ -14,10 +14,11 @@ import gradio as gr
 
 from playground.cards import Card, find_card
 from playground.compare import Comparison
+from playground.compare.comparison import NAME as COMPARED
 from playground.engine import Engine, why
 from playground.errors import PlaygroundError
 from playground.families import Model
-from playground.request import Request
+from playground.request import Request, read_query
 from playground.tasks import TASKS, Task
 from playground.ui.introduction import introduction
 from playground.ui.panels import PRIVATE, Panel, build_panel
@@ -117,10 +118,10 @@ def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbo
         if not query:
             return place.plain(engine, card)
         try:
-            request = Request.from_query(query, cards=engine.cards)
+            asked = _asked(engine, query)
         except PlaygroundError:
-            return gr.skip()  # said by the page's own load event
-        return request.to_query() if place.has(request, engine) else gr.skip()
+            return place.plain(engine, card)  # why is said by the page's own load event
+        return asked.to_query() if isinstance(asked, Request) and place.has(asked, engine) else gr.skip()
 
     # Queued, all of it: the browser does not follow a state that changed outside the queue.
     inputs, js = [place.card, link, place.opening], _SELECTED.format(panel=place.id)
@@ -137,6 +138,15 @@ def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbo
             build_panel(engine, Panel(place.family, place.task, place.card), place.sharing(card), request)
         except PlaygroundError as error:
             gr.Markdown(why(error), elem_classes="lp-notice")
+
+
+def _asked(engine: Engine, query: str) -> Request | Comparison:
+    """What a link asks for. Raises a `PlaygroundError` with a sentence for one that cannot be opened."""
+    if COMPARED in read_query(query):
+        return Comparison.from_query(query, cards=engine.cards)
+    request = Request.from_query(query, cards=engine.cards)
+    engine.check(request)
+    return request
 
 
 def _rebuild_for_added(engine: Engine, places: Sequence[Place], card: gr.Dropdown, added: gr.Textbox) -> None:
@@ -196,39 +206,36 @@ def welcome(engine: Engine, places: Sequence[Place], tabs: gr.Tabs, guests: gr.S
 def restorer(
     engine: Engine, places: Sequence[Place], tabs: gr.Tabs, questions: gr.Tabs, notice: gr.Markdown, guests: gr.State
 ) -> tuple[Callable[[gr.Request], dict[Any, Any]], list[gr.components.Component]]:
-    """The function for `page.load`, which opens what a link asks for, and its outputs: notice, tabs, models and the first place."""
-    first = places[0]
+    """The function for `page.load`, which turns to what a link asks for, and its outputs: notice, tabs and models.
+
+    The pictures themselves are the turn of the tab that is selected by this. No place's `opening` is among the outputs: Gradio tells
+    what changed by comparing before and after, and would tell it twice of one that the tab's own event changes meanwhile.
+    """
     outputs: list[Any] = [
         notice,
         tabs,
         questions,
         guests,
         *dict.fromkeys(part for place in places for part in (place.tasks, place.card, place.added)),
-        first.opening,
     ]
 
     def restore(http: gr.Request) -> dict[Any, Any]:
-        query = str(http.query_params or "")
+        if {"card", "task", COMPARED}.isdisjoint(http.query_params):
+            return {notice: gr.skip()}
         try:
-            if "compare" in http.query_params:
-                comparison = Comparison.from_query(query, cards=engine.cards)
-                name, brought = comparison.question.name, _added(engine, [pane.card for pane in comparison.panes])
-                return {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=f"compare-{name}"), guests: brought}
-            if "card" not in http.query_params and "task" not in http.query_params:
-                return {notice: gr.skip()}
-            request = Request.from_query(query, cards=engine.cards)
-            engine.check(request)
+            asked = _asked(engine, str(http.query_params))
         except PlaygroundError as error:
-            said = gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True)
-            return {notice: said, first.opening: first.plain(engine, first.cards[0].id)}
-        place = next(place for place in places if place.has(request, engine))
-        brought = _added(engine, [request.card])
-        chosen = offered(engine, place.family, place.cards, brought, request.card)
+            return {notice: gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True)}
+        if isinstance(asked, Comparison):
+            question, brought = f"compare-{asked.question.name}", _added(engine, [pane.card for pane in asked.panes])
+            return {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=question), guests: brought}
+        place = next(place for place in places if place.has(asked, engine))
+        brought = _added(engine, [asked.card])
         return {
             tabs: gr.Tabs(selected=place.family.family),
             place.tasks: gr.Tabs(selected=place.id),
-            place.card: chosen,
-            place.added: request.card if brought else "",
+            place.card: offered(engine, place.family, place.cards, brought, asked.card),
+            place.added: asked.card if brought else "",
             guests: brought,
         }
 
