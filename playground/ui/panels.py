@@ -95,7 +95,7 @@ def build_panel(engine: Engine, panel: Panel, cards: Sequence[Card], request: Re
     choices = Choices(panel.id, entry.id, model.image_size, model.directions(), model.classes, shelf_of(engine, entry), turnable(model))
     with gr.Row(equal_height=False):
         with gr.Column(scale=19, min_width=320, elem_classes="lp-result"):
-            place = _result(panel, entry, model)
+            place = _result(panel, entry, model, request.to_query())
         with gr.Column(scale=10, min_width=280, elem_classes="lp-knobs"):
             gr.Markdown(panel.task.says, elem_classes="lp-says")
             resets = _knobs(panel, entry, request, choices, {spec.name for spec in (*panel.task.specs_for(first), *model.knobs())})
@@ -132,7 +132,7 @@ def _follow_card(engine: Engine, panel: Panel, cards: Sequence[Card]) -> None:
         panel.card.input(defaults, panel.card, [panel.widgets[name] for name in tuned], queue=False, **PRIVATE)
 
 
-def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
+def _result(panel: Panel, card: Card, model: Model, opening: str) -> gr.HTML | None:
     task, place = panel.task, None
     view: dict[str, Any] = {
         "panel": panel.id,
@@ -141,6 +141,7 @@ def _result(panel: Panel, card: Card, model: Model) -> gr.HTML | None:
         "title": task.title,
         "view": task.view,
         "names": ["card", *panel.specs],
+        "opening": opening,
     }
     if task.view == "map":
         with gr.Row(elem_classes="lp-map-pair"):

@@ -15,7 +15,7 @@ from playground.families import FAMILIES
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("playground.css", "introduction.css", "compare.css", "quiz.css", "models.css")
-SCRIPTS = ("playground.js", "picker.js", "mask.js", "map.js", "compare.js", "quiz.js", "models.js")
+SCRIPTS = ("playground.js", "opening.js", "picker.js", "mask.js", "map.js", "difference.js", "compare.js", "quiz.js", "models.js")
 
 _SHEET = """
 <figure class="lp-sheet" data-view="{view}">
@@ -52,10 +52,10 @@ def _script(call: str, *events: str) -> str:
     return f"const start = () => window.playground?.ready ? playground.{call} : setTimeout(start, 20); start(); /* {named} */"
 
 
-def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names: Sequence[str]) -> gr.HTML:
+def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names: Sequence[str], opening: str) -> gr.HTML:
     """Pictures on a canvas; fires `settle` when its knobs have come to rest.
 
-    `names` are the knobs in the order that live requests and events give them.
+    `names` are the knobs in the order that live requests and events give them, `opening` is the query string of what it begins with.
     """
     saves = [name for name in _SAVES if view == "film" or name not in _ANIMATIONS]
     buttons = "".join(_button("data-save", name, _SAVES[name]) for name in saves)
@@ -69,6 +69,7 @@ def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names
         title=title,
         view=view,
         names=list(names),
+        opening=opening,
         card=card,
     )
 

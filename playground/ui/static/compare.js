@@ -5,7 +5,6 @@
   const OPEN_MS = 60; // and those of a new board, which all come at once
   const GAP = 1; // between pictures, in their own pixels
   const MOST = 12; // times the fitting size
-  const GAIN = 2; // of a difference, as on error maps
   const TEXT = 12, MARGIN = 20; // pixels of the page: names of columns and rows
   const ROUTES = { zip: "playground/compare.zip", sheet: "playground/compare.png", animation: "playground/compare-animation", picture: "playground/picture.png" };
   const open = async (url) => url ? createImageBitmap(await (await fetch(url)).blob()) : null;
@@ -224,7 +223,7 @@
     paintDuo(context, view, box, ratio) {
       const [a, b] = this.duo, draw = (index) => this.bitmaps[index] && this.paintSheet(context, this.bitmaps[index], this.panes[index], box, ratio);
       if (this.look === "difference") {
-        if (this.bitmaps[a] && this.bitmaps[b]) view.places = this.paintSheet(context, difference(this.bitmaps, this.panes, a, b), { ...this.panes[a], errors: {} }, box, ratio);
+        if (this.bitmaps[a] && this.bitmaps[b]) view.places = this.paintSheet(context, playground.difference(this.bitmaps, this.panes, a, b), { ...this.panes[a], errors: {} }, box, ratio);
         return;
       }
       if (this.look === "flip") { view.places = draw(this.flipped ? b : a); return; }
@@ -389,25 +388,6 @@
       return fetched(`${ROUTES.animation}?format=${what}&${kept.query}`, `${name}.${what}`);
     }
   }
-
-  // Pane b minus pane a, picture by picture, laid out as a is; b is scaled to a's size for looking.
-  const difference = (bitmaps, panes, a, b) => {
-    const { size, count, columns } = panes[a], other = panes[b], width = bitmaps[a].width, height = bitmaps[a].height;
-    const pixels = (paint) => { const canvas = Object.assign(document.createElement("canvas"), { width, height }), context = canvas.getContext("2d", { willReadFrequently: true }); paint(context); return [canvas, context, context.getImageData(0, 0, width, height)]; };
-    const [, , from] = pixels((context) => context.drawImage(bitmaps[a], 0, 0));
-    const [canvas, context, to] = pixels((context) => {
-      for (let index = 0; index < Math.min(count, other.count); index++)
-        context.drawImage(bitmaps[b], (index % other.columns) * other.size, Math.floor(index / other.columns) * other.size, other.size, other.size, (index % columns) * size, Math.floor(index / columns) * size, size, size);
-    });
-    for (let at = 0; at < to.data.length; at += 4) {
-      const grey = (data) => (data[at] + data[at + 1] + data[at + 2]) / 3, change = grey(to.data) - grey(from.data), strength = Math.min(1, GAIN * Math.abs(change) / 255);
-      const colour = change > 0 ? [230, 159, 0] : [86, 180, 233];
-      for (const part of [0, 1, 2]) to.data[at + part] = strength * colour[part];
-      to.data[at + 3] = 255;
-    }
-    context.putImageData(to, 0, 0);
-    return canvas;
-  };
 
   playground.mountBoard = (...given) => new Board(...given);
 })();
