@@ -17,8 +17,8 @@ from tools.load.soak import soak
 from tools.load.visitors import Seen, alone, crowd
 
 HEAD = (
-    "| Visitors | frames/s | frame ms: median | 95 % | kept/s | kept ms: median | 95 % | diffusion ms: median | told to come back | errors "
-    "| requests a pass | MiB |\n|" + "---|" * 12
+    "| Visitors | seconds, to the last answer | frames/s | frame ms: median | 95 % | kept/s | kept ms: median | 95 % "
+    "| diffusion ms: median | told to come back | errors | requests a pass | MiB |\n|" + "---|" * 13
 )
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Opens a page of its own and measures it."""
     parser = argparse.ArgumentParser(prog="tools.load")
     parser.add_argument("--visitors", type=int, nargs="+", default=[1, 10, 50, 200])
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long each number of visitors stays")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long each number of visitors begins something new")
     parser.add_argument("--soak", type=int, nargs="?", const=5000, help="so many requests instead")
     options = parser.parse_args()
     print(f"{datetime.date.today()}, {device_words(pick_device('auto'))}, page and visitors on the same machine\n", flush=True)
@@ -47,7 +47,7 @@ def _measure(served: Served, name: str, count: int, seconds: float, greedy: bool
     memory = served.memory_mib
     seen = asyncio.run(crowd(served.url, count, seconds, greedy))
     passes = {each: served.figure(f"playground_pass_requests_{each}") - before[each] for each in before}
-    print(_row(name, seen, seconds, passes["sum"] / max(1.0, passes["count"]), memory, served.memory_mib), flush=True)
+    print(_row(name, seen, passes["sum"] / max(1.0, passes["count"]), memory, served.memory_mib), flush=True)
     for error in sorted(set(seen.errors))[:5]:
         print(f"    {seen.errors.count(error)} × {error}", flush=True)
     apart = asyncio.run(alone(served.url, dict(list(seen.pictures.items())[:50]), _apart))
@@ -56,11 +56,12 @@ def _measure(served: Served, name: str, count: int, seconds: float, greedy: bool
     )
 
 
-def _row(name: str, seen: Seen, seconds: float, shared: float, before: float, after: float) -> str:
+def _row(name: str, seen: Seen, shared: float, before: float, after: float) -> str:
     frames, kept = _times(seen.frames), _times(seen.kept)
     drawn = f"{statistics.median(seen.drawn):.0f}" if seen.drawn else "–"
+    rates = [len(times) / seen.seconds for times in (seen.frames, seen.kept)]
     return (
-        f"| {name} | {len(seen.frames) / seconds:.0f} | {frames} | {len(seen.kept) / seconds:.1f} | {kept} | {drawn} | {seen.busy} "
+        f"| {name} | {seen.seconds:.0f} | {rates[0]:.0f} | {frames} | {rates[1]:.1f} | {kept} | {drawn} | {seen.busy} "
         f"| {len(seen.errors)} | {shared:.2f} | {before:.0f} → {after:.0f} |"
     )
 

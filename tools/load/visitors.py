@@ -35,6 +35,8 @@ class Seen:
     busy: int = 0
     errors: list[str] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
+    seconds: float = 0.0
+    """How long it took until the last one had seen what was begun."""
 
 
 class Endpoints:
@@ -141,9 +143,10 @@ async def crowd(url: str, count: int, seconds: float, greedy: bool = False) -> S
     """So many visitors for so long, each finishing what was begun; with one more who wants 64 pictures of 100 steps, if `greedy`."""
     seen, limits = Seen(), httpx.Limits(max_connections=None, keepalive_expiry=2.0)  # before the server closes what is idle
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
-        endpoints, until = await Endpoints.of(client), time.monotonic() + seconds
+        endpoints, began = await Endpoints.of(client), time.monotonic()
         glutton = asyncio.create_task(_gorge(endpoints)) if greedy else None
-        await asyncio.gather(*(Visitor(number, client, endpoints, seen, until).stay() for number in range(count)))
+        await asyncio.gather(*(Visitor(number, client, endpoints, seen, began + seconds).stay() for number in range(count)))
+        seen.seconds = time.monotonic() - began
         if glutton is not None:
             glutton.cancel()
     return seen
