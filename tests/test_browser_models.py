@@ -20,6 +20,7 @@ from playground.families import FAMILIES
 from playground.settings import PROJECT, Settings
 from playground.ui import launch
 from playground.ui.models_tab import models_tab
+from playground.ui.stale import add_left
 from tests.browsing import PHONE, Tab, browse
 from tests.conftest import Site
 from tests.hub_server import HubServer
@@ -47,6 +48,7 @@ def models_page(lock: Path, **settings: Any) -> Iterator[Site]:
                     gr.Markdown(f"The tab of {name}.")
             with gr.Tab("Models", id="models", elem_id="tab-models") as tab:
                 view = models_tab(engine, guests, tab)
+        add_left()
         kept = gr.Textbox(label="Guests", elem_id="guests")
         opened = gr.Textbox(label="Opened", elem_id="opened")
         guests.change(lambda ids: " ".join(ids), guests, kept)

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from playground.quiz import Round, choices
 from playground.ui import launch
 from playground.ui.quizzing import quiz_view
+from playground.ui.stale import add_left
 from tests.browsing import DESK, PHONE, Tab, browse
 from tests.conftest import Site
 from tests.tiny import TinyEngine
@@ -28,6 +29,7 @@ def quiz_site() -> Iterator[Site]:
     engine = TinyEngine(port=0)
     with gr.Blocks(title="Quiz", analytics_enabled=False, fill_width=True) as page:
         gr.HTML("<h1>Quiz</h1>", js_on_load=None)
+        add_left()
         with gr.Tabs(elem_id="families"):
             with gr.Tab("First"):
                 gr.Markdown("Nothing here.")

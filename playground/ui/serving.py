@@ -26,7 +26,10 @@ from playground.zero import ZeroEngine
 
 
 def launch(page: gr.Blocks, engine: Engine, doors: Doors | None = None, **options: Any) -> Any:
-    """Starts the page with all that it needs: routes, scripts, style, limits, and a sign-in where the settings name somebody."""
+    """Starts the page with all that it needs: routes, scripts, style, limits, and a sign-in where the settings name somebody.
+
+    The page must have been given `stale.add_left`.
+    """
     doors, accounts = doors or Doors(engine), engine.settings.accounts
     gate = [Middleware(Gate, accounts=accounts)] if accounts else []
     return page.launch(
