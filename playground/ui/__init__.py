@@ -47,17 +47,17 @@ def build(engine: Engine) -> gr.Blocks:
         guests = gr.State([])  # ids of the cards that this visit added
         with gr.Tabs(elem_id="families") as tabs:
             for name, family in FAMILIES.items():
-                with gr.Tab(f"{family.look.glyph} {family.title}", id=name, elem_id=f"tab-{name}"):
+                with gr.Tab(f"{family.look.glyph} {family.title}", id=name, elem_id=f"tab-{name}") as tab:
                     of_family = [card for card in cards if card.family == name]
                     try:
                         if not of_family:
                             gr.Markdown(_no_cards(engine, family.title))
                             continue
-                        places += family_tab(engine, family, of_family)
+                        places.append(family_tab(engine, family, of_family, tab))
                         add_endpoints(engine, family, of_family)
                     except PlaygroundError as error:
                         gr.Markdown(f"**{family.title} is not available.** {why(error)}", elem_classes="lp-notice")
-            there = {place.family.family for place in places}
+            there = {place.name for place in places}
             if shown := [card for card in cards if card.family in there]:
                 with gr.Tab("⊞ Compare", id="compare", elem_id="tab-compare"):
                     questions = compare_tab(engine, shown, guests)

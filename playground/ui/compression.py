@@ -40,10 +40,13 @@ class _Answer:
 
 
 class Compressed:
-    """ASGI middleware around Gradio's app; what it does not know passes through untouched."""
+    """ASGI middleware around Gradio's app; what it does not know passes through untouched.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    Where the page `is_public`, everybody who comes by the same address gets the same document.
+    """
+
+    def __init__(self, app: ASGIApp, is_public: bool = False) -> None:
+        self.app, self.is_public = app, is_public
         self._kept: OrderedDict[tuple[str, str], _Answer] = OrderedDict()
         self._bytes = 0
 
@@ -72,20 +75,34 @@ class Compressed:
         return self._keep((path, encoding), made)
 
     async def _document(self, scope: Scope, receive: Receive) -> _Answer:
-        """The page itself, made by Gradio each time: who is signed in, and by which address, may be in it."""
-        answer, encoding = await _whole(self.app, _unconditional(scope), receive), _encoding(scope)
+        """The page itself. Gradio makes it anew each time, which is an eighth of a second visit's wait."""
+        change = _same if b"view=" in scope["query_string"] else slim
+        address, encoding = self._address(scope), _encoding(scope)
+        shared = (f"{change.__name__} {address}", encoding)
+        if address and (known := self._known(shared)) is not None:
+            return known
+        answer = await _whole(self.app, _unconditional(scope), receive)
         if answer.status != 200 or not _type(answer).startswith("text/html"):
             return answer
-        change = _same if b"view=" in scope["query_string"] else slim
         key = (f"{change.__name__} {hashlib.sha256(answer.body).hexdigest()}", encoding)
-        if (known := self._known(key)) is None:
-            known = self._keep(key, await anyio.to_thread.run_sync(_made, answer, change, encoding))
+        if (made := self._known(key)) is None:
+            made = self._keep(key, await anyio.to_thread.run_sync(_made, answer, change, encoding))
         own = MutableHeaders(raw=list(answer.headers))  # of this visit: a cookie may be among them
         own.update(
-            {name: value for name, value in Headers(raw=known.headers).items() if name in ("content-encoding", "content-length", "vary")}
+            {name: value for name, value in Headers(raw=made.headers).items() if name in ("content-encoding", "content-length", "vary")}
         )
         own["cache-control"] = "no-cache"
-        return _Answer(200, own.raw, known.body)
+        own["etag"] = f'"{hashlib.sha256(made.body).hexdigest()[:32]}"'
+        document = _Answer(200, own.raw, made.body)
+        return self._keep(shared, document) if address and "set-cookie" not in own else document
+
+    def _address(self, scope: Scope) -> str:
+        """All that a public document depends on, which is how the page is reached; "" where it depends on more."""
+        if not self.is_public or b"deep_link" in scope["query_string"]:
+            return ""
+        asked = Headers(scope=scope)
+        parts = [asked.get(name, "") for name in ("host", "x-forwarded-host", "x-forwarded-proto", "x-gradio-server")]
+        return repr([scope.get("scheme"), scope.get("root_path"), *parts])
 
     def _known(self, key: tuple[str, str]) -> _Answer | None:
         if key in self._kept:

@@ -126,10 +126,11 @@ def _follow_card(engine: Engine, panel: Panel, cards: Sequence[Card]) -> None:
         card = find_card(engine.cards or {}, card_id)
         return {panel.widgets[name]: default_of(panel.specs[name], card) for name in tuned}
 
+    assert panel.sheet is not None
     if walks or choosy:
-        panel.card.change(suited, panel.card, [panel.widgets[name] for name in (*walks, *choosy)], queue=False, **PRIVATE)
+        panel.sheet.follow(suited, panel.card, [panel.widgets[name] for name in (*walks, *choosy)], queue=False, **PRIVATE)
     if tuned:  # only for a person's choice: a link brings its own values
-        panel.card.input(defaults, panel.card, [panel.widgets[name] for name in tuned], queue=False, **PRIVATE)
+        panel.sheet.tune(defaults, panel.card, [panel.widgets[name] for name in tuned], queue=False, **PRIVATE)
 
 
 def _result(panel: Panel, card: Card, model: Model, opening: str) -> gr.HTML | None:
@@ -189,8 +190,8 @@ def _connect(panel: Panel, engine: Engine, resets: Mapping[str, gr.Button], butt
     assert panel.sheet is not None
     inputs = list(panel.inputs.values())
     push = f"(...values) => window.playground.push('{panel.id}', values)"
-    for component in panel.inputs.values():
-        component.change(None, inputs, None, js=push, **PRIVATE)
+    for moved in (panel.sheet.follow, *(component.change for component in panel.widgets.values())):
+        moved(None, inputs, None, js=push, **PRIVATE)
 
     async def keep(http: gr.Request, **values: Any) -> AsyncIterator[Any]:
         visitor = str(http.session_hash or "")

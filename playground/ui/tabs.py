@@ -1,14 +1,15 @@
-"""A family's tab: its introduction, then a tab a task. A task's panel is built when its tab is first opened, by hand or by a link.
+"""A family's tab: its introduction, then a tab a task. They are built when the family is first turned to, a panel when its task is.
 
-The browser's work at the start grows with components times events: all panels at once would take it several seconds.
+The browser's work at the start grows with components times events: all panels at once would take it several seconds. What is to be
+built the browser says itself, through the tab's `opener` (see `static/families.js`), so that one answer builds it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
-from urllib.parse import parse_qsl
 
 import gradio as gr
 
@@ -22,122 +23,121 @@ from playground.request import Request, read_query
 from playground.tasks import TASKS, Task
 from playground.ui.introduction import introduction
 from playground.ui.panels import PRIVATE, Panel, build_panel
+from playground.ui.views import family_opener
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a task's panel is built: `opening` is "" until it is wanted, then the query string of its first request.
+    """A family's tab.
 
-    The page's own `cards` share a panel, whose knobs follow the choice of the model. A model that somebody added may differ in
-    anything (size, classes, knobs), so it gets a panel built for it.
+    The page's own `cards` share its panels, whose knobs follow the choice of the model. A model that somebody added may differ in
+    anything (size, classes, knobs), so the tasks are built anew for it.
     """
 
     family: type[Model]
-    task: type[Task]
     cards: Sequence[Card]
     card: gr.Dropdown
-    added: gr.Textbox
-    """The id of the chosen model when it is none of the page's own, else ""."""
-    tasks: gr.Tabs
-    opening: gr.State
+    opener: gr.HTML
 
-    def has(self, request: Request, engine: Engine) -> bool:
-        """Whether a request is made here."""
-        return request.task.name == self.task.name and find_card(engine.cards or {}, request.card).family == self.family.family
+    @property
+    def name(self) -> str:
+        return self.family.family
 
     def sharing(self, card: Card) -> Sequence[Card]:
         """The cards whose choice the panel of `card` follows."""
         return self.cards if card in self.cards else [card]
 
-    @property
-    def id(self) -> str:
-        return f"{self.family.family}-{self.task.name}"
-
-    def plain(self, engine: Engine, card: str) -> str:
-        """The opening with every knob at its default, or where a model that somebody added can begin."""
-        start = self.task.beginnings(engine.model(card)) if "/" in card else {}
-        return Request.build(card, self.task.name, cards=engine.cards, **start).to_query()
+    def tasks(self, engine: Engine) -> list[type[Task]]:
+        """Those that have a tab: what is asked of every family, and what this one can answer."""
+        model = engine.model(self.cards[0].id)
+        return [task for task in TASKS.values() if task.common or task.missing(model) is None]
 
 
-# Tells the server what a selected tab is to begin with: the link that the page came with, until it is opened, else the tab's model.
-_SELECTED = """(card) => {{
-    const linked = /[?&](card|task|compare)=/.test(location.search) && !document.querySelector(".lp-sheet");
-    window.playground?.shown("{panel}");
-    return [card, linked ? location.search : "", null]; }}"""
+def plain(engine: Engine, card: str, task: type[Task]) -> Request:
+    """The request with every knob at its default, or where a model that somebody added can begin."""
+    start = task.beginnings(engine.model(card)) if "/" in card else {}
+    return Request.build(card, task.name, cards=engine.cards, **start)
 
 
-def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card]) -> list[Place]:
-    """Builds the tab of a family inside the current `gr.Tab`; returns the places of its panels."""
+def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card], tab: gr.Tab) -> Place:
+    """Builds the tab of a family inside the current `gr.Tab`."""
     default = cards[0]
-    with gr.Row(equal_height=False, elem_classes="lp-family"):
-        with gr.Column(scale=5, min_width=320):
-            introduction(engine, family, default.id)
-        with gr.Column(scale=2, min_width=280):
-            card = gr.Dropdown(
-                [(entry.title, entry.id) for entry in cards],
-                value=default.id,
-                visible=len(cards) > 1,
-                label="Model",
-                show_label=False,
-                container=False,
-                elem_id=f"{family.family}-card",
-            )
-            added = gr.Textbox("", visible="hidden", elem_id=f"{family.family}-added")
-    family_places = _places(engine, family, cards, card, added)
-    _rebuild_for_added(engine, family_places, card, added)
-    return family_places
+    engine.model(default.id)  # a family whose first model cannot be had says so at once
+    card = gr.Dropdown(
+        [(entry.title, entry.id) for entry in cards],
+        value=default.id,
+        visible=len(cards) > 1,
+        label="Model",
+        show_label=False,
+        container=False,
+        elem_id=f"{family.family}-card",
+        elem_classes="lp-card",
+    )
+    place = Place(family, cards, card, family_opener(family=family.family, tasks=[*TASKS]))
+    tab.select(None, None, None, js=f"() => window.playground?.visit('{place.name}')", **PRIVATE)
+    # Only here, and by way of the browser: it forgets who else listens to a component once a panel that is built later does.
+    card.change(None, card, None, js=f"(card) => window.playground.chosen('{place.name}', card)", **PRIVATE)
+    card.input(None, None, None, js=f"() => window.playground.tuned('{place.name}')", **PRIVATE)
+
+    @gr.render(inputs=card, triggers=[_fired(place.opener, "open")], show_progress="hidden")
+    def tasks(chosen: str, event: gr.EventData) -> None:
+        try:
+            query, name = _said(event, "query"), _said(event, "task")
+            asked = Request.from_query(query, cards=engine.cards) if query else None
+            _tasks(engine, place, asked.task.name if asked else name, asked.card if asked else chosen, asked)
+        except PlaygroundError as error:
+            gr.Markdown(why(error), elem_classes="lp-notice")
+
+    return place
 
 
-def _places(engine: Engine, family: type[Model], cards: Sequence[Card], card: gr.Dropdown, added: gr.Textbox) -> list[Place]:
-    default = cards[0]
-    link = gr.Textbox("", visible=False)  # a place among the inputs of tabs: the browser fills it in
-    model, places = engine.model(default.id), []
-    with gr.Tabs(selected=f"{family.family}-{_first_task(family)}", elem_id=f"{family.family}-tasks") as tasks:
-        for task in TASKS.values():
-            if not task.common and task.missing(model) is not None:
-                continue
-            name = f"{family.family}-{task.name}"
-            with gr.Tab(task.title, id=name, elem_id=f"tab-{name}") as tab:
+def _fired(component: gr.HTML, event: str) -> Any:
+    """An event of our own, for `gr.render`, which wants it bound as those of Gradio's own components are."""
+    return MethodType(getattr(component, event).func, component)
+
+
+def _said(event: gr.EventData, name: str) -> str:
+    """A text that the browser sent; "" where it sent something else."""
+    text = event._data.get(name) if isinstance(event._data, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+def _tasks(engine: Engine, place: Place, name: str, card: str, asked: Request | None) -> None:
+    """A tab a task, turned to the one called `name`, else to the first; its panel begins with what is `asked` of it."""
+    model, tasks = engine.model(place.cards[0].id), place.tasks(engine)
+    able = [task for task in tasks if task.missing(model) is None]
+    first = next((task for task in able if task.name == name), able[0])
+    introduction(engine, place.family, place.cards[0].id)
+    with gr.Tabs(selected=f"{place.name}-{first.name}", elem_id=f"{place.name}-tasks"):
+        for task in tasks:
+            panel = f"{place.name}-{task.name}"
+            with gr.Tab(task.title, id=panel, elem_id=f"tab-{panel}") as tab:
                 if (lack := task.missing(model)) is not None:
                     gr.Markdown(f"This family cannot {lack}, so {task.title} is not a question it can answer.")
                     continue
-                places.append(Place(family, task, cards, card, added, tasks, gr.State("")))
-                _open_when_wanted(engine, places[-1], tab, link)
-    return places
+                is_there = str(task is first).lower()
+                tab.select(None, None, None, js=f"() => window.playground.turn('{place.name}', '{task.name}', {is_there})", **PRIVATE)
+                if task is first:
+                    _panel(engine, place, task, card, asked)
+                else:
+                    _panel_when_wanted(engine, place, task)
 
 
-def _first_task(family: type[Model]) -> str:
-    """The task that a family's tab opens with."""
-    return next(name for name, task in TASKS.items() if task.missing(family) is None)
+def _panel_when_wanted(engine: Engine, place: Place, task: type[Task]) -> None:
+    @gr.render(inputs=place.card, triggers=[_fired(place.opener, f"open_{task.name}")], show_progress="hidden")
+    def panel(chosen: str) -> None:
+        _panel(engine, place, task, chosen)
 
 
-def _open_when_wanted(engine: Engine, place: Place, tab: gr.Tab, link: gr.Textbox) -> None:
-    def wanted(card: str, query: str, opening: str) -> Any:
-        if opening:
-            return _reopened(engine, place, card, opening)
-        if not query:
-            return place.plain(engine, card)
-        try:
-            asked = _asked(engine, query)
-        except PlaygroundError:
-            return place.plain(engine, card)  # why is said by the page's own load event
-        return asked.to_query() if isinstance(asked, Request) and place.has(asked, engine) else gr.skip()
-
-    # Queued, all of it: the browser does not follow a state that changed outside the queue.
-    inputs, js = [place.card, link, place.opening], _SELECTED.format(panel=place.id)
-    tab.select(wanted, inputs, place.opening, js=js, concurrency_limit=None, **PRIVATE)
-
-    @gr.render(inputs=[place.opening], triggers=[place.opening.change], show_progress="hidden")
-    def panel(opening: str) -> None:
-        if not opening:
-            return
-        try:
-            request = Request.from_query(opening, cards=engine.cards)
-            card = find_card(engine.cards or {}, request.card)
-            engine.admit(place.task, card.id, engine.model(card.id))
-            build_panel(engine, Panel(place.family, place.task, place.card), place.sharing(card), request)
-        except PlaygroundError as error:
-            gr.Markdown(why(error), elem_classes="lp-notice")
+def _panel(engine: Engine, place: Place, task: type[Task], card: str, asked: Request | None = None) -> None:
+    """The panel of a task for a card, or the sentence why there is none."""
+    try:
+        model = engine.model(card)
+        engine.admit(task, card, model)
+        entry = find_card(engine.cards or {}, card)
+        build_panel(engine, Panel(place.family, task, place.card), place.sharing(entry), asked or plain(engine, card, task))
+    except PlaygroundError as error:
+        gr.Markdown(why(error), elem_classes="lp-notice")
 
 
 def _asked(engine: Engine, query: str) -> Request | Comparison:
@@ -147,30 +147,6 @@ def _asked(engine: Engine, query: str) -> Request | Comparison:
     request = Request.from_query(query, cards=engine.cards)
     engine.check(request)
     return request
-
-
-def _rebuild_for_added(engine: Engine, places: Sequence[Place], card: gr.Dropdown, added: gr.Textbox) -> None:
-    """Another model than the page's own, or back from one: the panels that were opened are built anew for it.
-
-    The browser starts an event for every state among the outputs, changed or not; so it is asked only when `added` changed. It is told
-    of by `select`, because the browser forgets a `change` once a panel that is built later has one of the same component.
-    """
-    openings = [place.opening for place in places]
-
-    def moved(chosen: str, *opened: str) -> list[Any]:
-        return [_reopened(engine, place, chosen, opening) for place, opening in zip(places, opened, strict=True)]
-
-    card.select(None, card, added, js="(card) => card.includes('/') ? card : ''", queue=False, **PRIVATE)
-    added.change(moved, [card, *openings], openings, concurrency_limit=None, **PRIVATE)
-
-
-def _reopened(engine: Engine, place: Place, chosen: str, opening: str) -> Any:
-    """The opening of a panel that is built anew for the chosen model; the same where it is not."""
-    own = {card.id for card in place.cards}
-    before = dict(parse_qsl(opening)).get("card", "")
-    if not before or before == chosen or {before, chosen} <= own:
-        return gr.skip()
-    return place.plain(engine, chosen)
 
 
 def offered(engine: Engine, family: type[Model], cards: Sequence[Card], guests: Sequence[str], chosen: str) -> Any:
@@ -184,58 +160,49 @@ def offered(engine: Engine, family: type[Model], cards: Sequence[Card], guests: 
 
 def welcome(engine: Engine, places: Sequence[Place], tabs: gr.Tabs, guests: gr.State, library: gr.HTML) -> None:
     """Lets a visit's own models be chosen in their family's tab, and opens the one that the list of models fires `open` with."""
-    firsts = {place.card: place for place in reversed(places)}  # one place of each family
-    choices, boxes = [*firsts], [place.added for place in firsts.values()]
+    choices = [place.card for place in places]
 
     def offer(added: list[str], *chosen: str) -> list[Any]:
-        offers = [offered(engine, place.family, place.cards, added, now) for place, now in zip(firsts.values(), chosen, strict=True)]
-        return [*offers, *(now if now in added else "" for now in chosen)]
+        return [offered(engine, place.family, place.cards, added, now) for place, now in zip(places, chosen, strict=True)]
 
     def open_card(added: list[str], event: gr.EventData) -> dict[Any, Any]:
         card = (engine.cards or {}).get(str(event._data))
-        place = next((place for place in firsts.values() if card is not None and place.family.family == card.family), None)
+        place = next((place for place in places if card is not None and place.name == card.family), None)
         if card is None or place is None:
             return {tabs: gr.skip()}
-        choice = offered(engine, place.family, place.cards, added, card.id)
-        return {tabs: gr.Tabs(selected=card.family), place.card: choice, place.added: card.id if card.id in added else ""}
+        return {tabs: gr.Tabs(selected=card.family), place.card: offered(engine, place.family, place.cards, added, card.id)}
 
-    guests.change(offer, [guests, *choices], [*choices, *boxes], concurrency_limit=None, **PRIVATE)
-    library.open(open_card, guests, [tabs, *choices, *boxes], concurrency_limit=None, **PRIVATE)
+    guests.change(offer, [guests, *choices], choices, concurrency_limit=None, **PRIVATE)
+    library.open(open_card, guests, [tabs, *choices], concurrency_limit=None, **PRIVATE)
 
 
 def restorer(
     engine: Engine, places: Sequence[Place], tabs: gr.Tabs, questions: gr.Tabs, notice: gr.Markdown, guests: gr.State
 ) -> tuple[Callable[[gr.Request], dict[Any, Any]], list[gr.components.Component]]:
-    """The function for `page.load`, which turns to what a link asks for, and its outputs: notice, tabs and models.
+    """The function for `page.load`, which turns to what a link asks for, and its outputs: notice, tabs, models and openers.
 
-    The pictures themselves are the turn of the tab that is selected by this. No place's `opening` is among the outputs: Gradio tells
-    what changed by comparing before and after, and would tell it twice of one that the tab's own event changes meanwhile.
+    Where the page came with a link, a family waits to be told by its opener's `link` what it begins with: "" is with what it likes.
     """
-    outputs: list[Any] = [
-        notice,
-        tabs,
-        questions,
-        guests,
-        *dict.fromkeys(part for place in places for part in (place.tasks, place.card, place.added)),
-    ]
+    outputs: list[Any] = [notice, tabs, questions, guests, *(part for place in places for part in (place.card, place.opener))]
 
     def restore(http: gr.Request) -> dict[Any, Any]:
         if {"card", "task", COMPARED}.isdisjoint(http.query_params):
             return {notice: gr.skip()}
+        own = {place.opener: gr.update(link="") for place in places}
         try:
             asked = _asked(engine, str(http.query_params))
         except PlaygroundError as error:
-            return {notice: gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True)}
+            first = plain(engine, places[0].cards[0].id, places[0].tasks(engine)[0]).to_query()
+            return own | {notice: gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True), places[0].opener: gr.update(link=first)}
         if isinstance(asked, Comparison):
             question, brought = f"compare-{asked.question.name}", _added(engine, [pane.card for pane in asked.panes])
-            return {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=question), guests: brought}
-        place = next(place for place in places if place.has(asked, engine))
-        brought = _added(engine, [asked.card])
-        return {
-            tabs: gr.Tabs(selected=place.family.family),
-            place.tasks: gr.Tabs(selected=place.id),
+            return own | {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=question), guests: brought}
+        family = find_card(engine.cards or {}, asked.card).family
+        place, brought = next(place for place in places if place.name == family), _added(engine, [asked.card])
+        return own | {
+            tabs: gr.Tabs(selected=family),
+            place.opener: gr.update(link=asked.to_query()),
             place.card: offered(engine, place.family, place.cards, brought, asked.card),
-            place.added: asked.card if brought else "",
             guests: brought,
         }
 

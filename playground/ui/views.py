@@ -15,7 +15,7 @@ from playground.families import FAMILIES
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("playground.css", "introduction.css", "compare.css", "quiz.css", "models.css")
-SCRIPTS = ("playground.js", "opening.js", "picker.js", "mask.js", "map.js", "difference.js", "compare.js", "quiz.js", "models.js")
+SCRIPTS = ("playground.js", "families.js", "opening.js", "picker.js", "mask.js", "map.js", "difference.js", "compare.js", "quiz.js", "models.js")
 
 _SHEET = """
 <figure class="lp-sheet" data-view="{view}">
@@ -53,7 +53,7 @@ def _script(call: str, *events: str) -> str:
 
 
 def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names: Sequence[str], opening: str) -> gr.HTML:
-    """Pictures on a canvas; fires `settle` when its knobs have come to rest.
+    """Pictures on a canvas; fires `settle` when its knobs have come to rest, `follow` when another model is chosen, `tune` when by hand.
 
     `names` are the knobs in the order that live requests and events give them, `opening` is the query string of what it begins with.
     """
@@ -62,7 +62,7 @@ def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names
     return gr.HTML(
         {},
         html_template=_SHEET.format(view=view, title=title, buttons=buttons),
-        js_on_load=_script("mount(element, props, () => trigger('settle'), watch)", "settle"),
+        js_on_load=_script("mount(element, props, trigger, watch)", "settle", "follow", "tune"),
         elem_id=f"{panel}-sheet",
         panel=panel,
         task=task,
@@ -71,6 +71,22 @@ def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names
         names=list(names),
         opening=opening,
         card=card,
+    )
+
+
+def family_opener(*, family: str, tasks: Sequence[str]) -> gr.HTML:
+    """Nothing to be seen: fires `open` when the family's tasks are to be built, and `open_TASK` when the panel of one is.
+
+    `open` brings `query`, the query string of what to begin with, else `task`, the name of the one to turn to; both may be "". Its `link`
+    is what the page's link asks of this family, "" for nothing; it has none as long as that is not known.
+    """
+    return gr.HTML(
+        None,
+        html_template="",
+        js_on_load=_script("mountFamily(element, props, trigger, watch)", "open", *(f"open_{task}" for task in tasks)),
+        elem_classes="lp-opener",
+        padding=False,
+        family=family,
     )
 
 

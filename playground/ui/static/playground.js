@@ -70,8 +70,8 @@
 
   // ---- a panel: knobs on one side, pictures on the other ----------------------------------------------------------
   class Panel {
-    constructor(element, props, settle, watch) {
-      Object.assign(this, { element, props, settle, inFlight: 0, sequence: 0, turn: 0, shown: 0, selected: 0, want: null, dirty: false, slow: new Set() });
+    constructor(element, props, trigger, watch) {
+      Object.assign(this, { element, props, trigger, inFlight: 0, sequence: 0, turn: 0, shown: 0, selected: 0, want: null, dirty: false, slow: new Set() });
       this.canvas = $(element, ".lp-stage canvas");
       this.strip = $(element, ".lp-strip canvas");
       this.scrub = $(element, ".lp-scrub");
@@ -81,7 +81,14 @@
       new ResizeObserver(() => this.draw()).observe($(element, ".lp-stage"));
       playground.panels[props.panel] = this;
       if (this.visible) { this.want = { query: props.opening, since: performance.now() }; this.pump(); } // seen before it is kept
-      settle();
+      this.settle();
+    }
+
+    settle() { this.trigger("settle"); }
+
+    leave() { // what replaces it is on its way
+      clearTimeout(this.timer);
+      delete playground.panels[this.props.panel];
     }
 
     bind() {
@@ -364,7 +371,7 @@
     catch { say("The browser does not allow copying here; open Python below and copy by hand."); }
   };
 
-  playground.mount = (element, props, settle, watch) => new Panel(element, props, settle, watch);
+  playground.mount = (element, props, trigger, watch) => new Panel(element, props, trigger, watch);
   playground.push = (panel, values) => playground.panels[panel]?.push(values);
   playground.shown = (panel) => setTimeout(() => { // once the tab is open
     playground.panels[panel]?.opened();
