@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, expect
 
+from playground.cards import bundled_cards
 from playground.families import FAMILIES
 from playground.tasks import TASKS
 from tests.browsing import CARDS, FIRST, PHONE, Tab, browse
@@ -54,6 +55,33 @@ def test_another_model_is_chosen_in_its_tab(tab: Tab, card) -> None:
     tab.turn_to("sample").settled(f"card={card.id}")
     tab.shot(f"model-{card.id}")
     assert spread(tab) > 20
+
+
+def test_every_panel_that_was_opened_follows_the_model(tab: Tab) -> None:
+    tab.open("sample", family="gan", card="gan-fashion-28")
+    tab.turn_to("traverse").settled()
+    tab.turn_to("sample")
+    tab.page.locator("#gan-card input").click()
+    tab.page.get_by_role("option", name=bundled_cards()["wgan-gp-fashion-28"].title, exact=True).click()
+    tab.settled("card=wgan-gp-fashion-28")
+    assert "card=wgan-gp-fashion-28&task=sample" in tab.page.url
+    tab.turn_to("traverse").settled("card=wgan-gp-fashion-28")
+
+
+def test_a_family_is_built_when_it_is_turned_to_and_keeps_what_was_set(tab: Tab) -> None:
+    tab.open_plain()
+    assert not tab.page.locator("#vae-tasks").count()
+    tab.page.locator("#tab-vae-button").click()
+    tab.panel = "vae-sample"
+    tab.settled()
+    tab.knob("num_samples").locator("input[type=number]").fill("3")
+    tab.page.keyboard.press("Tab")
+    link = tab.settled("num_samples=3")
+    tab.page.locator("#tab-ae-button").click()
+    tab.page.wait_for_function("location.search.includes('card=ae-fashion-28')")
+    tab.page.locator("#tab-vae-button").click()
+    tab.page.wait_for_function("(link) => location.search === `?${link}`", arg=link)  # the link is of what is looked at
+    assert tab.settled() == link and tab.page.evaluate("document.querySelectorAll('#tab-vae .lp-sheet').length") == 1
 
 
 def test_a_long_sampling_is_seen_to_happen_and_can_be_stopped(tab: Tab) -> None:

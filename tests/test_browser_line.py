@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
+from playground.compare import Comparison
 from playground.settings import Settings
-from tests.browsing import Tab, browse
+from tests.browsing import PHONE, Tab, browse
 from tests.conftest import Site, opened
 
 pytestmark = pytest.mark.browser
@@ -38,6 +39,33 @@ def test_who_waits_is_told_and_then_served(tab: Tab, narrow: Site) -> None:
     tab.page.wait_for_function("(query) => window.playground.panels['vae-sample'].kept.query !== query", arg=before)
     tab.settled()
     assert "In line" not in tab.caption() and narrow.engine.line.waiting() == 0
+
+
+def test_who_waits_for_a_comparison_is_told_too(tab: Tab, narrow: Site) -> None:
+    tab.panel = "compare-seed"
+    tab.page.goto(f"{tab.url}?{Comparison.build('seed', ['vae-fashion-28', 'gan-fashion-28'], num_samples=4).to_query()}")
+    before = tab.settled()
+    place = narrow.engine.line.join("somebody else")
+    tab.page.click("#compare-seed-random")
+    expect(tab.find(".lp-caption")).to_contain_text("In line: next")
+    tab.shot("line-compare")
+    assert tab.of("kept.query") == before
+    place.leave()
+    tab.page.wait_for_function("(query) => window.playground.panels['compare-seed'].kept.query !== query", arg=before)
+    tab.settled()
+    assert "In line" not in tab.caption() and narrow.engine.line.waiting() == 0
+
+
+def test_the_line_is_told_in_sight_on_a_phone(chromium: Browser, narrow: Site) -> None:
+    with browse(chromium, narrow.url, viewport=PHONE, has_touch=True) as tab:
+        tab.open("sample")
+        place = narrow.engine.line.join("somebody else")
+        tab.page.evaluate("document.querySelector('#vae-sample-random').click()")  # the pictures stay in sight
+        expect(tab.find(".lp-caption")).to_contain_text("In line: next")
+        expect(tab.find(".lp-caption")).to_be_in_viewport()
+        tab.shot("phone-line")
+        place.leave()
+        tab.settled()
 
 
 def test_stop_leaves_the_line(tab: Tab, narrow: Site) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from playground.ui.compression import A_DAY, KEPT_BYTES, NAMED_FOREVER, Compressed
-from playground.ui.document import slim, without_endpoints
+from playground.ui.document import OPENED, endpoints_of, is_link, opened_of, slim, slim_for_link, without
 from tests import loops
 
 CONFIG: dict[str, Any] = {
@@ -41,12 +41,13 @@ def document(config: Any = CONFIG) -> str:
 class Served:
     """A small app behind the middleware, which counts what it is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_public: bool = False, cookies: bool = True) -> None:
         self.asked: list[str] = []
+        self.cookies = cookies
         self.type = "text/javascript"
         self.text = "x" * 5000
         routes = [Route("/assets/{name}", self.file), Route("/static/{name}", self.file), Route("/gradio_api/info", self.file)]
-        self.app = Compressed(Starlette(routes=[*routes, Route("/", self.document)]))
+        self.app = Compressed(Starlette(routes=[*routes, Route("/", self.document)]), is_public)
 
     async def file(self, http: Request) -> Response:
         self.asked.append(f"{http.url.path} {http.headers.get('accept-encoding', '')}".strip())
@@ -56,7 +57,8 @@ class Served:
     async def document(self, http: Request) -> Response:
         self.asked.append("/")
         answer = HTMLResponse(document())
-        answer.set_cookie("visit", str(len(self.asked)))
+        if self.cookies:
+            answer.set_cookie("visit", str(len(self.asked)))
         return answer
 
     def get(self, path: str, **headers: str) -> httpx.Response:
@@ -85,13 +87,38 @@ def served() -> Served:
 
 
 def test_parameters_of_endpoints_leave_the_document_with_their_events() -> None:
-    config, endpoints = without_endpoints(CONFIG, ENDPOINTS)
+    config, endpoints = without(endpoints_of(CONFIG), CONFIG, ENDPOINTS)
     assert [part["id"] for part in config["components"]] == [1, 3]
     assert [event["api_name"] for event in config["dependencies"]] == ["keep"]
     assert config["layout"] == {"id": 9, "children": [{"id": 1}, {"id": 8, "children": [{"id": 3}]}]}
     assert config["page"][""] == {"components": [1, 3], "layout": {"id": 9, "children": [{"id": 1}]}}
     assert list(endpoints["named_endpoints"]) == ["/keep"]
     assert len(CONFIG["components"]) == 3, "what the server holds stays whole"
+
+
+def test_a_page_with_a_link_comes_without_the_panel_that_it_would_open_with() -> None:
+    opened = {
+        "components": [{"id": 1, "type": "html"}, {"id": 2, "type": "column", "props": {"elem_id": OPENED}}]
+        + [{"id": each, "type": "slider"} for each in (3, 4, 5)],
+        "dependencies": [
+            {"id": 0, "api_name": "of_it", "inputs": [], "outputs": [], "targets": [[4, "change"]]},
+            {"id": 1, "api_name": "other", "inputs": [5], "outputs": [1], "targets": [[1, "open"]]},
+        ],
+        "layout": {"id": 9, "children": [{"id": 1}, {"id": 2, "children": [{"id": 3, "children": [{"id": 4}]}]}, {"id": 5}]},
+    }
+    assert opened_of(opened) == {3, 4}
+    bare = slim_for_link(document(opened))
+    assert '"id":2' in bare and '"id":5' in bare and '"id":3' not in bare and '"id":4' not in bare
+    assert "other" in bare and "of_it" not in bare
+    assert "of_it" in slim(document(opened))
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [("card=a&task=b", True), ("x=1&compare=seed", True), ("", False), ("__theme=dark", False), ("discard=1", False)],
+)
+def test_what_a_link_is(query: str, told: bool) -> None:
+    assert is_link(query) is told
 
 
 def test_a_document_laid_out_otherwise_stays_as_it_is() -> None:
@@ -142,6 +169,28 @@ def test_the_document_is_slim_and_each_visit_keeps_its_own_cookie(served: Served
     assert "visit=1" in first.headers["set-cookie"] and "visit=2" in second.headers["set-cookie"]
     assert int(second.headers["content-length"]) == len(same)
     assert "vae_sample" in served.get("/?view=api").text, "the list of endpoints needs all of them"
+
+
+def test_a_public_document_is_made_once_for_everybody_who_comes_by_the_same_address() -> None:
+    served = Served(is_public=True, cookies=False)
+    first, again = served.get("/"), served.get("/?__theme=dark")
+    assert len(served.asked) == 1 and again.text == first.text and again.headers["cache-control"] == "no-cache"
+    for headers in ({"host": "elsewhere"}, {"x_forwarded_proto": "https"}, {"x_forwarded_host": "elsewhere"}):
+        served.get("/", **headers)
+        served.get("/", **headers)
+    assert len(served.asked) == 4, "an address has its own: the document says where it is"
+    served.get("/?deep_link=somebody")
+    served.get("/?deep_link=somebody")
+    assert len(served.asked) == 6, "what somebody kept is in it"
+    unchanged = served.get("/", if_none_match=first.headers["etag"])
+    assert unchanged.status_code == 304 and not unchanged.content
+
+
+def test_a_document_that_is_somebodys_own_is_nobody_elses() -> None:
+    private = Served(cookies=False)
+    assert private.get("/").text == private.get("/").text and len(private.asked) == 2, "who is signed in may be in it"
+    served = Served(is_public=True)
+    assert "visit=1" in served.get("/").headers["set-cookie"] and "visit=2" in served.get("/").headers["set-cookie"]
 
 
 def test_what_is_kept_has_a_bound(served: Served) -> None:

@@ -62,12 +62,6 @@ def test_other_faults_are_not_hidden(client: TestClient) -> None:
         client.post("/other", json=asked(250))
 
 
-def test_the_page_itself_opens_no_panel_beside_the_tab_that_does(page) -> None:
-    load = next(event for event in page.fns.values() if any(name == "load" for _, name in event.targets))
-    openings = {event.targets[0][0] for event in page.fns.values() if event.renderable is not None}
-    assert openings and openings.isdisjoint(part._id for part in load.outputs)
-
-
 @pytest.mark.browser
 def test_a_panel_that_the_server_has_given_up_does_no_harm(tab: Tab, site: Site) -> None:
     tab.open("sample", family="ae")
@@ -75,7 +69,7 @@ def test_a_panel_that_the_server_has_given_up_does_no_harm(tab: Tab, site: Site)
         "performance.getEntriesByType('resource').map(({name}) => /session_hash=(\\w+)/.exec(name)?.[1]).find(Boolean)"
     )
     events = site.app.state_holder[visit].blocks_config.fns
-    gone = [number for number, event in events.items() if event.rendered_in is not None]
+    gone = [number for number, event in events.items() if event.rendered_in is not None and event.renderable is None]
     assert gone
     for number in gone:
         del events[number]
@@ -83,7 +77,9 @@ def test_a_panel_that_the_server_has_given_up_does_no_harm(tab: Tab, site: Site)
     tab.page.on("response", lambda answer: answered.append(answer.status) if answer.request.method == "POST" else None)
     tab.find("#ae-sample-random").click()  # asks without the queue
     tab.page.evaluate("playground.panels['ae-sample'].settle()")  # and with it
-    tab.page.wait_for_function("performance.getEntriesByType('resource').filter(({name}) => name.includes('queue/join')).length > 3")
-    tab.page.wait_for_timeout(500)
+    for _ in range(200):
+        if len(answered) >= 2:
+            break
+        tab.page.wait_for_timeout(50)
     assert len(answered) >= 2 and set(answered) == {200}
     tab.turn_to("traverse").settled()

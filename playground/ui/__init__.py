@@ -53,7 +53,7 @@ def build(engine: Engine) -> gr.Blocks:
                         if not of_family:
                             gr.Markdown(_no_cards(engine, family.title))
                             continue
-                        places.append(family_tab(engine, family, of_family, tab))
+                        places.append(family_tab(engine, family, of_family, tab, is_first=not places))
                         add_endpoints(engine, family, of_family)
                     except PlaygroundError as error:
                         gr.Markdown(f"**{family.title} is not available.** {why(error)}", elem_classes="lp-notice")

@@ -16,7 +16,7 @@ import brotli
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from playground.ui.document import slim
+from playground.ui.document import is_link, slim, slim_for_link
 
 NAMED_FOREVER = "public, max-age=31536000, immutable"
 """For files that have the hash of their content in their name."""
@@ -76,7 +76,8 @@ class Compressed:
 
     async def _document(self, scope: Scope, receive: Receive) -> _Answer:
         """The page itself. Gradio makes it anew each time, which is an eighth of a second visit's wait."""
-        change = _same if b"view=" in scope["query_string"] else slim
+        query = scope["query_string"].decode("latin-1")
+        change = _same if "view=" in query else slim_for_link if is_link(query) else slim
         address, encoding = self._address(scope), _encoding(scope)
         shared = (f"{change.__name__} {address}", encoding)
         if address and (known := self._known(shared)) is not None:

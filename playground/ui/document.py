@@ -8,20 +8,39 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as Collection
 from typing import Any
 
 _PARTS = re.compile(r"<script>window\.gradio_config = (\{.*?\});</script><script>window\.gradio_api_info = (\{.*?\});</script>", re.DOTALL)
 _PARAMETER = "api"
 """What Gradio calls the component that an endpoint's parameter is."""
+OPENED = "lp-opened"
+"""The element id of the column with the panel that a page opens with."""
+_LINK = re.compile(r"(^|&)(card|task|compare)=")
+
+
+def is_link(query: str) -> bool:
+    """Whether a page with this query string is asked for something in particular."""
+    return _LINK.search(query) is not None
 
 
 def slim(html: str) -> str:
     """The document of a page without its named endpoints; one that is not laid out as expected stays as it is."""
+    return _rewritten(html, endpoints_of)
+
+
+def slim_for_link(html: str) -> str:
+    """The same for a page that comes with a link: without the panel that it would open with, too."""
+    return _rewritten(html, lambda config: endpoints_of(config) | opened_of(config))
+
+
+def _rewritten(html: str, gone: Callable[[Mapping[str, Any]], set[int]]) -> str:
     found = _PARTS.search(html)
     if found is None:
         return html
-    config, endpoints = without_endpoints(json.loads(found[1]), json.loads(found[2]))
+    config = json.loads(found[1])
+    config, endpoints = without(gone(config), config, json.loads(found[2]))
     if config.get("footer_links"):  # the page's script opens the whole document when the API is asked for
         config["is_slim"] = True
     start, end = html[: found.start()], html[found.end() :]
@@ -30,10 +49,27 @@ def slim(html: str) -> str:
     )
 
 
-def without_endpoints(config: Mapping[str, Any], endpoints: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Gradio's configuration and its list of endpoints, both without the endpoints whose parameters are no widgets."""
-    gone = {part["id"] for part in config.get("components", ()) if part["type"] == _PARAMETER}
-    kept = [event for event in config.get("dependencies", ()) if gone.isdisjoint(_parts(event))]
+def endpoints_of(config: Mapping[str, Any]) -> set[int]:
+    """The components that are parameters of named endpoints, and no widgets."""
+    return {part["id"] for part in config.get("components", ()) if part["type"] == _PARAMETER}
+
+
+def opened_of(config: Mapping[str, Any]) -> set[int]:
+    """The components in the column called `OPENED`."""
+    columns = {part["id"] for part in config.get("components", ()) if part.get("props", {}).get("elem_id") == OPENED}
+    return set(_below(config.get("layout", {}), columns, False))
+
+
+def _below(node: Mapping[str, Any], columns: Collection[int], is_inside: bool) -> Iterator[int]:
+    for child in node.get("children", ()):
+        if is_inside:
+            yield child["id"]
+        yield from _below(child, columns, is_inside or child["id"] in columns)
+
+
+def without(gone: Collection[int], config: Mapping[str, Any], endpoints: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Gradio's configuration and its list of endpoints, both without some components and all events that have to do with them."""
+    kept = [event for event in config.get("dependencies", ()) if not gone & _parts(event)]
     names = {f"/{event['api_name']}" for event in kept}
     pages = {name: _page(page, gone) for name, page in config.get("page", {}).items()}
     listed = {name: each for name, each in endpoints.get("named_endpoints", {}).items() if name in names}
@@ -43,8 +79,8 @@ def without_endpoints(config: Mapping[str, Any], endpoints: Mapping[str, Any]) -
     return slimmed, {**endpoints, "named_endpoints": listed}
 
 
-def _parts(event: Mapping[str, Any]) -> list[Any]:
-    return [*event.get("inputs", ()), *event.get("outputs", ())]
+def _parts(event: Mapping[str, Any]) -> set[int]:
+    return {*event.get("inputs", ()), *event.get("outputs", ()), *(target for target, _ in event.get("targets", ()))}
 
 
 def _page(page: Mapping[str, Any], gone: Collection[int]) -> dict[str, Any]:

@@ -40,7 +40,12 @@ def launch(page: gr.Blocks, engine: Engine, doors: Doors | None = None, **option
         head=head(),
         app_kwargs={
             "routes": [*Routes(engine).all(), *doors.routes()],
-            "middleware": [*gate, Middleware(Doorway, doors=doors), Middleware(Stale, page=page), Middleware(Compressed, is_public=not accounts)],
+            "middleware": [
+                *gate,
+                Middleware(Doorway, doors=doors),
+                Middleware(Stale, page=page),
+                Middleware(Compressed, is_public=not accounts),
+            ],
         },
         auth=(lambda name, password: matches(accounts, name, password)) if accounts else None,
         auth_message="This page is for those who were given a name and a password." if accounts else None,

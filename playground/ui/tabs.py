@@ -1,4 +1,4 @@
-"""A family's tab: its introduction, then a tab a task. They are built when the family is first turned to, a panel when its task is.
+"""A family's tab: its introduction, then a tab a task. The tasks are built when the family is first turned to, a panel when its task is.
 
 The browser's work at the start grows with components times events: all panels at once would take it several seconds. What is to be
 built the browser says itself, through the tab's `opener` (see `static/families.js`), so that one answer builds it.
@@ -12,6 +12,7 @@ from types import MethodType
 from typing import Any
 
 import gradio as gr
+from gradio.context import get_blocks_context
 
 from playground.cards import Card, find_card
 from playground.compare import Comparison
@@ -21,6 +22,7 @@ from playground.errors import PlaygroundError
 from playground.families import Model
 from playground.request import Request, read_query
 from playground.tasks import TASKS, Task
+from playground.ui.document import OPENED
 from playground.ui.introduction import introduction
 from playground.ui.panels import PRIVATE, Panel, build_panel
 from playground.ui.views import family_opener
@@ -59,10 +61,11 @@ def plain(engine: Engine, card: str, task: type[Task]) -> Request:
     return Request.build(card, task.name, cards=engine.cards, **start)
 
 
-def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card], tab: gr.Tab) -> Place:
-    """Builds the tab of a family inside the current `gr.Tab`."""
+def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card], tab: gr.Tab, is_first: bool = False) -> Place:
+    """Builds the tab of a family inside the current `gr.Tab`; that of the family which the page opens with has its tasks already."""
     default = cards[0]
     engine.model(default.id)  # a family whose first model cannot be had says so at once
+    introduction(engine, family, default.id)
     card = gr.Dropdown(
         [(entry.title, entry.id) for entry in cards],
         value=default.id,
@@ -73,7 +76,7 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card], tab: 
         elem_id=f"{family.family}-card",
         elem_classes="lp-card",
     )
-    place = Place(family, cards, card, family_opener(family=family.family, tasks=[*TASKS]))
+    place = Place(family, cards, card, family_opener(family=family.family, tasks=[*TASKS], is_built=is_first))
     tab.select(None, None, None, js=f"() => window.playground?.visit('{place.name}')", **PRIVATE)
     # Only here, and by way of the browser: it forgets who else listens to a component once a panel that is built later does.
     card.change(None, card, None, js=f"(card) => window.playground.chosen('{place.name}', card)", **PRIVATE)
@@ -88,6 +91,13 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card], tab: 
         except PlaygroundError as error:
             gr.Markdown(why(error), elem_classes="lp-notice")
 
+    if is_first:
+        blocks = get_blocks_context()
+        assert blocks is not None
+        column = blocks.renderables[-1].container  # where `tasks` will build
+        column.elem_id = OPENED  # where the page comes with a link, its document is without what is in there
+        with column:
+            _tasks(engine, place, "", default.id, None)
     return place
 
 
@@ -107,7 +117,6 @@ def _tasks(engine: Engine, place: Place, name: str, card: str, asked: Request | 
     model, tasks = engine.model(place.cards[0].id), place.tasks(engine)
     able = [task for task in tasks if task.missing(model) is None]
     first = next((task for task in able if task.name == name), able[0])
-    introduction(engine, place.family, place.cards[0].id)
     with gr.Tabs(selected=f"{place.name}-{first.name}", elem_id=f"{place.name}-tasks"):
         for task in tasks:
             panel = f"{place.name}-{task.name}"
@@ -188,12 +197,15 @@ def restorer(
     def restore(http: gr.Request) -> dict[Any, Any]:
         if {"card", "task", COMPARED}.isdisjoint(http.query_params):
             return {notice: gr.skip()}
-        own = {place.opener: gr.update(link="") for place in places}
+        own: dict[Any, Any] = {place.opener: {"link": ""} for place in places}
         try:
             asked = _asked(engine, str(http.query_params))
         except PlaygroundError as error:
             first = plain(engine, places[0].cards[0].id, places[0].tasks(engine)[0]).to_query()
-            return own | {notice: gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True), places[0].opener: gr.update(link=first)}
+            return own | {
+                notice: gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True),
+                places[0].opener: {"link": first},
+            }
         if isinstance(asked, Comparison):
             question, brought = f"compare-{asked.question.name}", _added(engine, [pane.card for pane in asked.panes])
             return own | {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=question), guests: brought}
@@ -201,7 +213,7 @@ def restorer(
         place, brought = next(place for place in places if place.name == family), _added(engine, [asked.card])
         return own | {
             tabs: gr.Tabs(selected=family),
-            place.opener: gr.update(link=asked.to_query()),
+            place.opener: {"link": asked.to_query()},
             place.card: offered(engine, place.family, place.cards, brought, asked.card),
             guests: brought,
         }

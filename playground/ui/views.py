@@ -15,7 +15,18 @@ from playground.families import FAMILIES
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("playground.css", "introduction.css", "compare.css", "quiz.css", "models.css")
-SCRIPTS = ("playground.js", "families.js", "opening.js", "picker.js", "mask.js", "map.js", "difference.js", "compare.js", "quiz.js", "models.js")
+SCRIPTS = (
+    "playground.js",
+    "families.js",
+    "opening.js",
+    "picker.js",
+    "mask.js",
+    "map.js",
+    "difference.js",
+    "compare.js",
+    "quiz.js",
+    "models.js",
+)
 
 _SHEET = """
 <figure class="lp-sheet" data-view="{view}">
@@ -74,19 +85,20 @@ def sheet_view(*, panel: str, card: str, task: str, title: str, view: str, names
     )
 
 
-def family_opener(*, family: str, tasks: Sequence[str]) -> gr.HTML:
+def family_opener(*, family: str, tasks: Sequence[str], is_built: bool) -> gr.HTML:
     """Nothing to be seen: fires `open` when the family's tasks are to be built, and `open_TASK` when the panel of one is.
 
-    `open` brings `query`, the query string of what to begin with, else `task`, the name of the one to turn to; both may be "". Its `link`
-    is what the page's link asks of this family, "" for nothing; it has none as long as that is not known.
+    `open` brings `query`, the query string of what to begin with, else `task`, the name of the one to turn to; both may be "". In its
+    value `link` is what the page's link asks of this family, "" for nothing; there is none as long as that is not known. With `is_built`
+    the tasks are there already, unless the page came with a link.
     """
+    call = f"mountFamily('{family}', {str(is_built).lower()}, props, trigger, watch)"  # a component not yet seen loses its own props
     return gr.HTML(
-        None,
+        {},
         html_template="",
-        js_on_load=_script("mountFamily(element, props, trigger, watch)", "open", *(f"open_{task}" for task in tasks)),
+        js_on_load=_script(call, "open", *(f"open_{task}" for task in tasks)),
         elem_classes="lp-opener",
         padding=False,
-        family=family,
     )
 
 

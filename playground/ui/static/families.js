@@ -13,11 +13,12 @@
     family.ask("open", { query, task: family.task });
   };
 
-  playground.mountFamily = (element, props, trigger, watch) => { // the tab is seen for the first time
-    const family = named(props.family);
+  playground.mountFamily = (name, isBuilt, props, trigger, watch) => { // the tab is seen for the first time
+    const family = named(name), { link } = props.value;
     family.ask = trigger;
-    if (!LINKED || props.link !== undefined) open(props.family, props.link);
-    watch("link", () => (props.link ? open(props.family, props.link) : (family.waits = true)));
+    if (isBuilt && !LINKED) family.asked = new Set();
+    else if (!LINKED || link !== undefined) open(name, link);
+    watch("value", () => (props.value.link ? open(name, props.value.link) : (family.waits = true)));
   };
   playground.visit = (name) => { // its tab is turned to
     const family = named(name);
