@@ -108,8 +108,11 @@ def test_the_lens_hears_every_card_and_can_be_stopped(tab: Tab) -> None:
 def test_every_family_has_the_tools(tab: Tab, family: str) -> None:
     tab.open_plain()
     tab.page.locator(f"#tab-{family}-button").click()
+    tab.panel = f"{family}-sample"
+    tab.settled()
     for task in ("arithmetic", "neighbours", "lens"):
-        expect(tab.page.locator(f"#tab-{family}-{task}")).to_be_attached()
+        tab.turn_to(task)
+        expect(tab.page.locator(f"#tab-{family}-{task}")).to_be_visible()
 
 
 @pytest.mark.parametrize("task", ["arithmetic", "neighbours"])
