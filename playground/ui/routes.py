@@ -35,6 +35,7 @@ ANIMATIONS = {"webp": "image/webp", "gif": "image/gif", "mp4": "video/mp4"}
 MAX_SCALE = 16
 LIVE_AT_ONCE = 4
 """Threads that make live frames; those beyond the device's lanes wait for a forward pass, which they may share."""
+CROWDED = "Too many requests at once. Wait a second and go on."
 KEPT = ("picture.png", "animation", "compare.zip", "compare.png", "compare-animation")
 """What is asked for by a button and may take long: it has its turn like all that is kept."""
 
@@ -85,8 +86,8 @@ class Routes:
 
     def _answering(self, answer: Callable[[HTTPRequest], Response], in_line: bool) -> Callable[[HTTPRequest], Awaitable[Response]]:
         async def respond(http: HTTPRequest) -> Response:
-            if not self.rate.allows(http.client.host if http.client else ""):
-                return PlainTextResponse("Too many requests at once. Wait a second and go on.", 429)
+            if not self._may_ask(http):
+                return PlainTextResponse(CROWDED, 429)
             if not in_line:
                 return await self._in_thread(lambda: _safely(lambda: answer(http)))
             try:
@@ -96,6 +97,9 @@ class Routes:
                 return PlainTextResponse(str(error), 503)
 
         return respond
+
+    def _may_ask(self, http: HTTPRequest) -> bool:
+        return self.rate.allows(http.client.host if http.client else "")
 
     async def _in_thread(self, work: Callable[[], Response]) -> Response:
         if self.limiter is None:
@@ -172,14 +176,10 @@ class Routes:
 
     async def open(self, http: HTTPRequest) -> Response:
         """What a dropped file is: a recipe to restore (`query`), a picture to use (`latent`), or a sentence (`error`)."""
-        limit = self.engine.settings.max_upload_mb * 2**20
-        body = bytearray()
-        async for chunk in http.stream():
-            body += chunk
-            if len(body) > limit:
-                words = f"That file has more than {self.engine.settings.max_upload_mb} MiB. Hand in a smaller picture."
-                return JSONResponse({"error": words}, 413)
-        return await self._in_thread(lambda: _safely(lambda: JSONResponse(self._opened(bytes(body), http)), as_json=True))
+        if not self._may_ask(http):
+            return JSONResponse({"error": CROWDED}, 429)
+        body = await http.body()  # whose size `bodies.Bodies` bounds
+        return await self._in_thread(lambda: _safely(lambda: JSONResponse(self._opened(body, http)), as_json=True))
 
     def _opened(self, data: bytes, http: HTTPRequest) -> dict[str, Any]:
         text = png_text(data).get(TEXT_KEY)

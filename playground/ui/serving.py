@@ -15,6 +15,7 @@ from playground.engine import Engine
 from playground.metrics import warm_up
 from playground.remote import engine_of
 from playground.settings import Settings, on_zero_gpu
+from playground.ui.bodies import Bodies
 from playground.ui.compression import Compressed
 from playground.ui.doors import Doors, Doorway
 from playground.ui.routes import Routes
@@ -42,6 +43,7 @@ def launch(page: gr.Blocks, engine: Engine, doors: Doors | None = None, **option
             "routes": [*Routes(engine).all(), *doors.routes()],
             "middleware": [
                 *gate,
+                Middleware(Bodies, max_bytes=engine.settings.max_upload_mb * 2**20),
                 Middleware(Doorway, doors=doors),
                 Middleware(Stale, page=page),
                 Middleware(Compressed, is_public=not accounts),

@@ -13,6 +13,8 @@ import gradio as gr
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from playground.ui.bodies import replayed
+
 _EVENTS = ("/gradio_api/queue/join", "/gradio_api/run/predict")
 """Where a browser sends them: those that wait in the queue, and those that do not."""
 _LEFT = "left"
@@ -59,12 +61,7 @@ class Stale:
         body = json.dumps({**event, "fn_index": self.left, "data": [], "event_data": None, "trigger_id": None}).encode()
         headers = MutableHeaders(raw=list(scope["headers"]))
         headers["content-length"] = str(len(body))
-        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def once() -> Message:
-            return messages.pop() if messages else await receive()
-
-        await self.app({**scope, "headers": headers.raw}, once, send)
+        await self.app({**scope, "headers": headers.raw}, replayed(body, receive), send)
 
 
 def _read(body: bytes | bytearray) -> dict[str, Any]:
