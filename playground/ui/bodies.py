@@ -12,10 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from playground.ui.doors import path_of
 
-SECONDS = 60.0
+SECONDS = 120.0
 """In which a body must have come."""
 AT_ONCE = 16
 """Bodies of the largest size that may be held in memory while they come."""
+SMALL = 100
+"""A body below this part of the largest size is taken even then: who sends files slowly must not keep others from their knobs."""
 CLOSED = ("/gradio_api/upload", "/gradio_api/process_recording")
 _BODILESS = ("GET", "HEAD", "OPTIONS")
 
@@ -57,7 +59,7 @@ class Bodies:
                 body += part
                 if len(body) > self.max_bytes:
                     return self._too_large()
-                if self.held > AT_ONCE * self.max_bytes:
+                if self.held > AT_ONCE * self.max_bytes and len(body) > self.max_bytes // SMALL:
                     return _refused(503, "Too much is being sent at once. Try again in a moment.")
                 if not message.get("more_body", False):
                     return bytes(body)

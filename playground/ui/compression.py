@@ -75,7 +75,7 @@ class Compressed:
         return self._keep((path, encoding), made)
 
     async def _document(self, scope: Scope, receive: Receive) -> _Answer:
-        """The page itself. Gradio makes it anew each time, which is an eighth of a second visit's wait."""
+        """The page itself, which Gradio would make anew each time."""
         query = scope["query_string"].decode("latin-1")
         change = _same if "view=" in query else slim_for_link if is_link(query) else slim
         address, encoding = self._address(scope), _encoding(scope)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 _PARTS = re.compile(r"<script>window\.gradio_config = (\{.*?\});</script><script>window\.gradio_api_info = (\{.*?\});</script>", re.DOTALL)
@@ -67,7 +67,7 @@ def _below(node: Mapping[str, Any], columns: Collection[int], is_inside: bool) -
         yield from _below(child, columns, is_inside or child["id"] in columns)
 
 
-def without(gone: Collection[int], config: Mapping[str, Any], endpoints: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def without(gone: AbstractSet[int], config: Mapping[str, Any], endpoints: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Gradio's configuration and its list of endpoints, both without some components and all events that have to do with them."""
     kept = [event for event in config.get("dependencies", ()) if not gone & _parts(event)]
     names = {f"/{event['api_name']}" for event in kept}

@@ -3,26 +3,26 @@
   const playground = window.playground;
   const LINKED = /[?&](card|task|compare)=/.test(location.search); // then the server says which family begins, and with what
   const families = {};
-  const named = (name) => (families[name] ??= { asked: null, ask: null, task: "", card: "" });
+  const named = (name) => (families[name] ??= { asked: new Set(), isBuilt: false, ask: null, task: "", card: "" });
   const panels = (name) => Object.values(playground.panels).filter(({ props }) => props.panel.startsWith(`${name}-`));
 
   const open = (name, query = "") => { // its tasks, turned to the one that was looked at; whatever was there is replaced
     const family = named(name);
     for (const panel of panels(name)) panel.leave();
-    family.asked = new Set();
+    Object.assign(family, { isBuilt: true, asked: new Set() });
     family.ask("open", { query, task: family.task });
   };
 
   playground.mountFamily = (name, isBuilt, props, trigger, watch) => { // the tab is seen for the first time
     const family = named(name), { link } = props.value;
     family.ask = trigger;
-    if (isBuilt && !LINKED) family.asked = new Set();
+    if (isBuilt && !LINKED) family.isBuilt = true;
     else if (!LINKED || link !== undefined) open(name, link);
     watch("value", () => (props.value.link ? open(name, props.value.link) : (family.waits = true)));
   };
   playground.visit = (name) => { // its tab is turned to
     const family = named(name);
-    if (family.waits && !family.asked) open(name);
+    if (family.waits && !family.isBuilt) open(name);
     playground.shown(`${name}-${family.task}`);
   };
   playground.turn = (name, task, isThere) => { // the tab of one of its tasks is
