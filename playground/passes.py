@@ -23,6 +23,8 @@ from torch import Tensor
 
 TILE = 16
 """Rows of which a pass on the CPU is a whole multiple if it is merged."""
+REMEMBERED = 10_000
+"""Visitors whose share is remembered of a device that is never idle; who had theirs longest ago begins anew."""
 
 Function = Callable[..., Any]
 """Tensors of the same number of rows to a tensor, or a tuple of tensors and None, with as many rows; each row by itself."""
@@ -215,7 +217,11 @@ class Passes:
             ticket.answer = part
 
     def _charge(self, ticket: _Ticket, seconds: float) -> None:
-        self._finish[ticket.visit.visitor] = self._start(ticket) + seconds
+        finish = self._start(ticket) + seconds
+        self._finish.pop(ticket.visit.visitor, None)
+        self._finish[ticket.visit.visitor] = finish  # now the last of them
+        if len(self._finish) > REMEMBERED:
+            del self._finish[next(iter(self._finish))]
 
     def _hand_on(self, group: list[_Ticket]) -> None:
         """Tells those whose pass was made, and gives the lane to whoever has had the least."""

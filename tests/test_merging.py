@@ -188,6 +188,30 @@ def test_visits_are_forgotten() -> None:
     assert not passes._known and not passes._finish
 
 
+def test_a_device_that_is_never_idle_does_not_remember_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playground.passes.REMEMBERED", 100)
+    passes, gate, began = Passes(lanes=2), threading.Event(), threading.Event()
+
+    def held(rows: Tensor) -> Tensor:
+        began.set()
+        assert gate.wait(PATIENCE)
+        return rows
+
+    def ask(visitor: str, function: Callable[..., Any]) -> None:
+        with torch.inference_mode(), passes.visit(visitor) as visit, passes.on_behalf(visit):
+            passes.run(function, torch.zeros(TILE, 2))
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(ask, "first", held)
+        assert began.wait(PATIENCE)
+        for index in range(300):
+            ask("often", torch.neg)
+            ask(f"visitor {index}", torch.neg)
+        assert len(passes._finish) == 100 and {"often", "visitor 299"} <= passes._finish.keys()
+        gate.set()
+    assert not passes._finish
+
+
 @pytest.mark.parametrize("bundled", [False, True], ids=["tiny", "bundled"])
 def test_samplers_in_company_draw_what_they_draw_alone(bundled: bool) -> None:
     """Bit for bit: other seeds, other schedulers, other steps and guidance, all through the same passes."""
