@@ -27,31 +27,19 @@ def tab(chromium: Browser, narrow: Site) -> Iterator[Tab]:
         yield tab
 
 
-def test_who_waits_is_told_and_then_served(tab: Tab, narrow: Site) -> None:
-    tab.open("sample")
-    before = tab.of("kept.query")
-    place = narrow.engine.line.join("somebody else")
-    tab.page.click("#vae-sample-random")
-    expect(tab.find(".lp-caption")).to_contain_text("In line: next")
-    tab.shot("line")
-    assert tab.of("kept.query") == before
-    place.leave()
-    tab.page.wait_for_function("(query) => window.playground.panels['vae-sample'].kept.query !== query", arg=before)
-    tab.settled()
-    assert "In line" not in tab.caption() and narrow.engine.line.waiting() == 0
-
-
-def test_who_waits_for_a_comparison_is_told_too(tab: Tab, narrow: Site) -> None:
-    tab.panel = "compare-seed"
-    tab.page.goto(f"{tab.url}?{Comparison.build('seed', ['vae-fashion-28', 'gan-fashion-28'], num_samples=4).to_query()}")
+@pytest.mark.parametrize("panel", ["vae-sample", "compare-seed"])
+def test_who_waits_is_told_and_then_served(tab: Tab, narrow: Site, panel: str) -> None:
+    comparison = Comparison.build("seed", ["vae-fashion-28", "gan-fashion-28"], num_samples=4)
+    tab.panel = panel
+    tab.page.goto(f"{tab.url}?{comparison.to_query() if panel.startswith('compare') else 'card=vae-fashion-28&task=sample'}")
     before = tab.settled()
     place = narrow.engine.line.join("somebody else")
-    tab.page.click("#compare-seed-random")
+    tab.knob("random").click()
     expect(tab.find(".lp-caption")).to_contain_text("In line: next")
-    tab.shot("line-compare")
+    tab.shot(f"line-{panel}")
     assert tab.of("kept.query") == before
     place.leave()
-    tab.page.wait_for_function("(query) => window.playground.panels['compare-seed'].kept.query !== query", arg=before)
+    tab.page.wait_for_function("([panel, query]) => window.playground.panels[panel].kept.query !== query", arg=[panel, before])
     tab.settled()
     assert "In line" not in tab.caption() and narrow.engine.line.waiting() == 0
 
