@@ -19,7 +19,7 @@ from playground.families import FAMILIES
 from playground.formats import FORMATS
 from playground.library import Finding, Library
 from playground.ui.model_rows import as_it_is, asks, groups, listing, policy, told
-from playground.ui.panels import PRIVATE
+from playground.ui.panels import PRIVATE, text_of
 from playground.ui.views import models_view
 
 MAX_FOUND = 8
@@ -140,6 +140,4 @@ def _ticket(event: gr.EventData) -> dict[str, Any]:
 
 
 def _words(event: gr.EventData, name: str) -> str:
-    """A text that the browser sent; cut, and empty for anything else."""
-    words = event._data.get(name) if isinstance(event._data, dict) else None
-    return words[:MAX_TEXT] if isinstance(words, str) else ""
+    return text_of(event, name)[:MAX_TEXT]

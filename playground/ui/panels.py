@@ -28,6 +28,12 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 PREVIEWS_PER_SECOND = 10
 
 
+def text_of(event: gr.EventData, name: str) -> str:
+    """A text that the browser sent with an event of our own; "" for anything else."""
+    text = event._data.get(name) if isinstance(event._data, dict) else None
+    return text if isinstance(text, str) else ""
+
+
 @dataclass
 class Panel:
     """One task of one family on the page: which model is chosen, its knobs' widgets by name, and where the answer goes."""

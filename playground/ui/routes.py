@@ -58,6 +58,11 @@ class Rate:
         return left >= 1
 
 
+def address_of(http: HTTPRequest) -> str:
+    """Where a request comes from, which tells visitors apart where there is no session."""
+    return http.client.host if http.client else ""
+
+
 class Routes:
     """The routes of one engine."""
 
@@ -91,7 +96,7 @@ class Routes:
             if not in_line:
                 return await self._in_thread(lambda: _safely(lambda: answer(http)))
             try:
-                async with turn(self.engine.line, http.client.host if http.client else ""):
+                async with turn(self.engine.line, address_of(http)):
                     return await anyio.to_thread.run_sync(lambda: _safely(lambda: answer(http)))
             except Busy as error:
                 return PlainTextResponse(str(error), 503)
@@ -99,7 +104,7 @@ class Routes:
         return respond
 
     def _may_ask(self, http: HTTPRequest) -> bool:
-        return self.rate.allows(http.client.host if http.client else "")
+        return self.rate.allows(address_of(http))
 
     async def _in_thread(self, work: Callable[[], Response]) -> Response:
         if self.limiter is None:

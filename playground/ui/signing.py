@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from playground.ui.doors import OPEN, path_of
-from playground.ui.routes import Rate
+from playground.ui.routes import Rate, address_of
 
 TRIES_PER_SECOND = 2
 """How often one address may try a password."""
@@ -64,7 +64,7 @@ class Gate:
         """Right ones are let through however often; others count."""
         if given is not None and matches(self.accounts, *given):
             return True
-        return self.tries.allows(http.client.host if http.client else "")
+        return self.tries.allows(address_of(http))
 
     def _knows(self, http: HTTPRequest) -> bool:
         """Whether Gradio gave this browser its cookie."""

@@ -24,7 +24,7 @@ from playground.request import Request, read_query
 from playground.tasks import TASKS, Task
 from playground.ui.document import OPENED
 from playground.ui.introduction import introduction
-from playground.ui.panels import PRIVATE, Panel, build_panel
+from playground.ui.panels import PRIVATE, Panel, build_panel, text_of
 from playground.ui.views import family_opener
 
 
@@ -49,10 +49,10 @@ class Place:
         """The cards whose choice the panel of `card` follows."""
         return self.cards if card in self.cards else [card]
 
-    def tasks(self, engine: Engine) -> list[type[Task]]:
-        """Those that have a tab: what is asked of every family, and what this one can answer."""
+    def able(self, engine: Engine) -> list[type[Task]]:
+        """The tasks that the family can do; the first is what its tab opens with."""
         model = engine.model(self.cards[0].id)
-        return [task for task in TASKS.values() if task.common or task.missing(model) is None]
+        return [task for task in TASKS.values() if task.missing(model) is None]
 
 
 def plain(engine: Engine, card: str, task: type[Task]) -> Request:
@@ -85,7 +85,7 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card], tab: 
     @gr.render(inputs=card, triggers=[_fired(place.opener, "open")], show_progress="hidden")
     def tasks(chosen: str, event: gr.EventData) -> None:
         try:
-            query, name = _said(event, "query"), _said(event, "task")
+            query, name = text_of(event, "query"), text_of(event, "task")
             asked = Request.from_query(query, cards=engine.cards) if query else None
             _tasks(engine, place, asked.task.name if asked else name, asked.card if asked else chosen, asked)
         except PlaygroundError as error:
@@ -106,19 +106,14 @@ def _fired(component: gr.HTML, event: str) -> Any:
     return MethodType(getattr(component, event).func, component)
 
 
-def _said(event: gr.EventData, name: str) -> str:
-    """A text that the browser sent; "" where it sent something else."""
-    text = event._data.get(name) if isinstance(event._data, dict) else None
-    return text if isinstance(text, str) else ""
-
-
 def _tasks(engine: Engine, place: Place, name: str, card: str, asked: Request | None) -> None:
     """A tab a task, turned to the one called `name`, else to the first; its panel begins with what is `asked` of it."""
-    model, tasks = engine.model(place.cards[0].id), place.tasks(engine)
-    able = [task for task in tasks if task.missing(model) is None]
+    model, able = engine.model(place.cards[0].id), place.able(engine)
     first = next((task for task in able if task.name == name), able[0])
     with gr.Tabs(selected=f"{place.name}-{first.name}", elem_id=f"{place.name}-tasks"):
-        for task in tasks:
+        for task in TASKS.values():
+            if not task.common and task not in able:
+                continue
             panel = f"{place.name}-{task.name}"
             with gr.Tab(task.title, id=panel, elem_id=f"tab-{panel}") as tab:
                 if (lack := task.missing(model)) is not None:
@@ -201,7 +196,7 @@ def restorer(
         try:
             asked = _asked(engine, str(http.query_params))
         except PlaygroundError as error:
-            first = plain(engine, places[0].cards[0].id, places[0].tasks(engine)[0]).to_query()
+            first = plain(engine, places[0].cards[0].id, places[0].able(engine)[0]).to_query()
             return own | {
                 notice: gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True),
                 places[0].opener: {"link": first},

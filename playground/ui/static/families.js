@@ -3,7 +3,7 @@
   const playground = window.playground;
   const LINKED = /[?&](card|task|compare)=/.test(location.search); // then the server says which family begins, and with what
   const families = {};
-  const named = (name) => (families[name] ??= { asked: new Set(), isBuilt: false, ask: null, task: "", card: "" });
+  const named = (name) => (families[name] ??= { asked: new Set(), isBuilt: false, waits: false, ask: null, task: "", card: "" });
   const panels = (name) => Object.values(playground.panels).filter(({ props }) => props.panel.startsWith(`${name}-`));
 
   const open = (name, query = "") => { // its tasks, turned to the one that was looked at; whatever was there is replaced
