@@ -130,6 +130,20 @@ def test_live_frames_are_the_engines(page_url: str, engine: Engine) -> None:
     assert '"count": 4' in answer.headers["x-sheet"]
 
 
+@pytest.mark.parametrize(
+    ("status", "query"),
+    [
+        (200, "card=rectified-fashion-28&task=sample&num_samples=1&num_inference_steps=2&guidance_scale=1"),
+        (200, "card=rectified-fashion-28&task=sample&num_samples=1&num_inference_steps=1&guidance_scale=2"),
+        (204, "card=rectified-fashion-28&task=sample&num_samples=1&num_inference_steps=2&guidance_scale=2"),
+        (204, "card=rectified-fashion-28&task=neighbours&num_samples=1&num_inference_steps=1&guidance_scale=1"),
+        (204, "card=tarflow-fashion-28&task=sample&num_samples=1"),
+    ],
+)
+def test_frames_are_made_of_few_passes_alone(page_url: str, status: int, query: str) -> None:
+    assert httpx.get(f"{page_url}playground/live?{query}").status_code == status
+
+
 @pytest.mark.parametrize(("name", "start"), [("webp", b"RIFF"), ("gif", b"GIF8"), ("mp4", b"\x00\x00\x00")])
 def test_animations(page_url: str, name: str, start: bytes) -> None:
     query = Request.build(CARD, "interpolate", num_frames=5).to_query()

@@ -186,3 +186,21 @@ def test_a_knob_changes_the_answer_and_its_sentence(tab: Tab, task: str, knob: s
     assert tab.of("kept.png") != before
     expect(tab.find(".lp-answer")).to_contain_text(re.compile(words))
     tab.shot(f"diffusion-{task}")
+
+
+def test_few_steps_follow_the_finger_and_many_do_not(tab: Tab) -> None:
+    tab.open("sample", "card=rectified-fashion-28&task=sample&num_samples=1&num_inference_steps=1&guidance_scale=1", family="diffusion")
+
+    def frames(knob: str, value: str) -> int:
+        """How many live frames were asked for while a knob was set and the answer kept."""
+        asked = sum("playground/live" in url for url in tab.asked)
+        tab.knob(knob).locator("input").first.fill(value)
+        tab.page.keyboard.press("Tab")
+        tab.settled(f"{knob}={value}")
+        return sum("playground/live" in url for url in tab.asked) - asked
+
+    assert frames("seed", "5") > 0
+    assert frames("num_inference_steps", "20") == 1  # refused: from now on only what is kept is shown
+    assert frames("seed", "6") == 0
+    assert frames("num_inference_steps", "2") == 0
+    assert frames("seed", "7") > 0

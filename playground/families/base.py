@@ -99,7 +99,7 @@ class Model(abc.ABC):
     noisy: bool = False
     """Whether decoding draws noise of its own, after the latent."""
     live: ClassVar[bool] = True
-    """Whether it decodes in one step, fast enough to follow a finger."""
+    """Whether it decodes in one step, fast enough to follow a finger whatever its knobs."""
     dial: ClassVar[Dial | None] = None
     """Its knob between fidelity and diversity."""
     exact: ClassVar[bool] = False
@@ -139,6 +139,10 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def decode(self, z: Tensor, params: Knobs, noise: Noise) -> Iterator[Step]:
         """Latents (B, *latent.shape) to pictures; every step is a preview, the last one the picture."""
+
+    def follows(self, params: Knobs) -> bool:
+        """Whether it decodes fast enough to follow a finger with these knobs."""
+        return self.live
 
     def passes(self, params: Knobs) -> int:
         """How often the network, or a part of it that waits for the last time, runs in a row to decode a batch."""

@@ -19,6 +19,8 @@ from playground.nets.diffusion import Prediction, Schedule
 
 BOUND_TERMS = 64
 """How many of the chain's steps are looked at for a picture's variational bound."""
+LIVE_WORK = 3e9
+"""Parameters times pixels times passes up to which pictures follow a finger: two passes of our own network."""
 
 
 class UNetDenoiser(Denoiser):
@@ -77,6 +79,9 @@ class PixelDiffusion(DiffusionModel):
             network = UNet2DModel(28, 1, 1, block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, **blocks)
         path = Schedule.of_betas(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
         return cls(UNetDenoiser(network, path, (1, 28, 28), "epsilon"), torch.device("cpu"), torch.float32, ())
+
+    def follows(self, params: Knobs) -> bool:
+        return self.passes(params) * sum(parameter.numel() for parameter in self.network.parameters()) * self.image_size**2 <= LIVE_WORK
 
     # -- in the middle of the way -----------------------------------------------------------------------------------
 

@@ -110,6 +110,8 @@ class Task(Knobs, abc.ABC):
     """Whether every family's tab has it, if only to say why it cannot; else only the families that can."""
     measures: ClassVar[bool] = False
     """Whether it measures by the pictures that a model was trained on: only those trained on pictures that are here can be asked."""
+    decodes: ClassVar[bool] = False
+    """Whether it only decodes latents, each once, so that it is as fast as the model is with those knobs."""
     without: ClassVar[tuple[str, ...]] = ()
     """Knobs of a family that do not matter here although their stage does: a page does not show them."""
 
@@ -136,9 +138,9 @@ class Task(Knobs, abc.ABC):
         return {spec.name: _seeded(spec.default) for spec in points}
 
     @classmethod
-    def live(cls, model: Model) -> bool:
+    def live(cls, model: Model, params: Knobs) -> bool:
         """Whether a model answers fast enough to follow a finger."""
-        return model.live
+        return model.follows(params) if cls.decodes else model.live
 
     @classmethod
     def missing(cls, family: type[Model] | Model) -> str | None:

@@ -14,7 +14,7 @@ from playground.families import find_family
 from playground.families.base import Model
 from playground.families.capabilities import HasCritic
 from playground.images import from_uint8, to_uint8
-from playground.knobs import MAX_SEED, Knob, Seed
+from playground.knobs import MAX_SEED, Knob, Knobs, Seed
 from playground.latent import Latent, Noise
 from playground.nets.classifier import Classifier
 from playground.tasks.base import Bench, Sheet, Task, able, register
@@ -53,7 +53,7 @@ class Collapse(Task):
     seed: int = Seed("Which are shown; every model gets the same seeds. What is counted are always seeds 0 to 255.")
 
     @classmethod
-    def live(cls, model: Model) -> bool:
+    def live(cls, model: Model, params: Knobs) -> bool:
         return False  # hundreds of pictures of each card
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

@@ -14,7 +14,7 @@ from playground.errors import BadKnob
 from playground.families.base import Model
 from playground.families.capabilities import HasDensity, HasLikelihood
 from playground.images import from_uint8, to_uint8
-from playground.knobs import Knob, Seed
+from playground.knobs import Knob, Knobs, Seed
 from playground.latent import Latent, Noise
 from playground.masks import Mask
 from playground.metrics import psnr_db
@@ -65,7 +65,7 @@ class Complete(Task):
     seed: int = Seed("Which latents the search starts from.")
 
     @classmethod
-    def live(cls, model: Model) -> bool:
+    def live(cls, model: Model, params: Knobs) -> bool:
         return False
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

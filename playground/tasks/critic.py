@@ -12,7 +12,7 @@ from torch import Tensor
 from playground.families.base import Model
 from playground.families.capabilities import HasCritic
 from playground.images import Pictures, from_uint8, to_uint8
-from playground.knobs import MAX_SEED, Knob, Seed
+from playground.knobs import MAX_SEED, Knob, Knobs, Seed
 from playground.latent import Latent, Noise
 from playground.tasks.base import Bench, Sheet, Task, register
 from playground.tasks.oddities import KINDS, SHOWN, auroc
@@ -47,7 +47,7 @@ class Critic(Task):
     seed: int = Seed()
 
     @classmethod
-    def live(cls, model: Model) -> bool:
+    def live(cls, model: Model, params: Knobs) -> bool:
         return False  # hundreds of pictures are made and judged
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

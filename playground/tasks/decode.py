@@ -18,6 +18,7 @@ class Decode(Task):
     name: ClassVar[str] = "decode"
     title: ClassVar[str] = "Recipe"
     says: ClassVar[str] = "Any point of the latent space, written down: points mixed by weight, plus steps along directions."
+    decodes: ClassVar[bool] = True
     latent: Latent = Knob(
         Latent.parse("test:0 + 2*pc:1"),
         label="Recipe",

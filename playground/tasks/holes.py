@@ -13,7 +13,7 @@ from torch import Tensor
 from playground.families.base import Model
 from playground.families.capabilities import Compresses, HasPosterior, LacksPrior
 from playground.images import Pictures, from_uint8, to_uint8
-from playground.knobs import Knob, Seed
+from playground.knobs import Knob, Knobs, Seed
 from playground.latent import Noise
 from playground.tasks.base import Bench, Sheet, Task, register
 from playground.tasks.shared import at_standard_prior, in_parts
@@ -52,7 +52,7 @@ class Holes(Task):
     seed: int = Seed("Which codes are drawn; the same seed gives the same codes.")
 
     @classmethod
-    def live(cls, model: Model) -> bool:
+    def live(cls, model: Model, params: Knobs) -> bool:
         return False  # the first answer at each code size is measured on a thousand pictures
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

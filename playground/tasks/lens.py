@@ -111,7 +111,7 @@ class Lens(Task):
     )
 
     @classmethod
-    def live(cls, model: Model) -> bool:
+    def live(cls, model: Model, params: Knobs) -> bool:
         return False  # many models are asked
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

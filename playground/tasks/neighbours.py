@@ -12,7 +12,7 @@ from torch import Tensor
 
 from playground.families.base import Model
 from playground.images import Pictures, from_uint8, to_uint8
-from playground.knobs import MAX_SEED, Knob, Seed
+from playground.knobs import MAX_SEED, Knob, Knobs, Seed
 from playground.latent import Latent, Noise
 from playground.tasks.base import Bench, Sheet, Task, register
 
@@ -52,7 +52,7 @@ class Neighbours(Task):
     num_nearest: int = Knob(6, label="Neighbours", help="How many training pictures stand beside each.", ge=1, le=10, step=1)
 
     @classmethod
-    def live(cls, model: Model) -> bool:
+    def live(cls, model: Model, params: Knobs) -> bool:
         return False  # all training pictures are looked at when first asked
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

@@ -12,7 +12,7 @@ import torch
 from playground.families.base import Model
 from playground.families.capabilities import Diffuses
 from playground.images import to_uint8
-from playground.knobs import Knob, Seed
+from playground.knobs import Knob, Knobs, Seed
 from playground.latent import Latent, Noise
 from playground.metrics import psnr_db
 from playground.tasks.base import Bench, Sheet, Task, register
@@ -41,7 +41,7 @@ class Noising(Task):
     seed: int = Seed("Which noise it drowns in.")
 
     @classmethod
-    def live(cls, model: Model) -> bool:
+    def live(cls, model: Model, params: Knobs) -> bool:
         return True  # one pass of the network for all frames
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

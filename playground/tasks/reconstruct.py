@@ -12,7 +12,7 @@ from torch import Tensor
 from playground.families.base import Model
 from playground.families.capabilities import Encodes, HasPosterior, Inverts
 from playground.images import Pictures, from_uint8, to_uint8
-from playground.knobs import Knob, KnobSpec, Seed
+from playground.knobs import Knob, Knobs, KnobSpec, Seed
 from playground.latent import Latent
 from playground.metrics import psnr_db, ssim
 from playground.tasks.base import Bench, Sheet, Task, register
@@ -42,7 +42,7 @@ class Reconstruct(Task):
         return tuple(spec for spec in cls.specs() if isinstance(model, HasPosterior) or spec.name == "picture")
 
     @classmethod
-    def live(cls, model: Model) -> bool:
+    def live(cls, model: Model, params: Knobs) -> bool:
         return model.live and not isinstance(model, Inverts)
 
     def run(self, bench: Bench) -> Iterator[Sheet]:

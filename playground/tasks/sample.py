@@ -23,6 +23,7 @@ class Sample(Task):
     name: ClassVar[str] = "sample"
     title: ClassVar[str] = "Sample"
     says: ClassVar[str] = "New pictures, each decoded from a random point of the latent space."
+    decodes: ClassVar[bool] = True
     num_samples: int = Knob(16, label="Pictures", help="How many are drawn at once.", ge=1, le=64, step=1)
     seed: int = Seed()
 

@@ -124,7 +124,7 @@ class Routes:
     def live(self, http: HTTPRequest) -> Response:
         """One frame of a request, with what the canvas must know in the header `x-sheet`; 204 where frames take too long."""
         request = self._request(http)
-        if not (self.engine.live and type(request.task).live(self.engine.model(request.card))):
+        if not (self.engine.live and type(request.task).live(self.engine.model(request.card), request.params)):
             return Response(status_code=204)
         with unlogged():
             result = self.engine.run(request)
