@@ -7,7 +7,7 @@ import base64
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playground.errors import BadPicture
@@ -41,6 +41,7 @@ def test_halves_of_an_odd_picture_share_every_pixel_once() -> None:
         assert (Mask(one).pixels(7).int() + Mask(other).pixels(7).int()).eq(1).all()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.randoms(use_true_random=False))
 def test_a_painted_mask_comes_back(size: int, chance) -> None:
     pixels = torch.tensor([[chance.random() < 0.4 for _ in range(size)] for _ in range(size)])
