@@ -201,6 +201,3 @@ def test_few_steps_follow_the_finger_and_many_do_not(tab: Tab) -> None:
 
     assert frames("seed", "5") > 0
     assert frames("num_inference_steps", "20") == 1  # refused
-    for knob, value in (("seed", "6"), ("num_inference_steps", "2"), ("seed", "7")):
-        quick = tab.of("kept.about.ms") < 250  # only after an answer that came quickly is it worth asking for frames again
-        assert (frames(knob, value) > 0) == quick
