@@ -32,7 +32,7 @@ _FILES = {
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures as uint8 grey levels, (N, 1, 28, 28), and their classes, int64 (N,) in 0..9."""
+    """Pictures as uint8 grey levels, (N, 1, 28, 28), and their classes, int64 (N,) in 0..9; or what a recipe `studies` instead."""
 
     pictures: Tensor
     labels: Tensor

@@ -31,6 +31,7 @@ from playground.training.recipes.gan import GANRecipe, SpectralRecipe
 from playground.training.recipes.glow import GlowRecipe
 from playground.training.recipes.realnvp import RealNVPRecipe
 from playground.training.recipes.rectified import RectifiedRecipe
+from playground.training.recipes.reflow import ReflowRecipe
 from playground.training.recipes.tarflow import TarFlowRecipe
 from playground.training.recipes.vae import CheapRateRecipe, DearRateRecipe, EvenRateRecipe, VAERecipe
 from playground.training.recipes.wgan import WGANRecipe
@@ -57,6 +58,7 @@ RECIPES: dict[str, type[Recipe]] = {
         TarFlowRecipe,
         DiffusionRecipe,
         RectifiedRecipe,
+        ReflowRecipe,
         ClassifierRecipe,
     )
 }
@@ -98,7 +100,9 @@ class TrainingRun:
         device = pick_device(self.device)
         folder = self.weights / self.card
         start, earlier = self._start(recipe, folder)
-        trainer = Trainer(recipe, train, run, budget=budget, seed=self.seed, device=device, bf16=self.bf16, start=start)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            studied = recipe.studies(train, self.weights, self.runs / self.card, device)
+        trainer = Trainer(recipe, studied, run, budget=budget, seed=self.seed, device=device, bf16=self.bf16, start=start)
         network = trainer.run()
         part = folder.with_suffix(".part")
         with writing(part):  # the card stays as it was until all its new files are there

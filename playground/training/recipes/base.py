@@ -65,6 +65,13 @@ class Recipe(abc.ABC):
         `pictures` are uint8 grey levels (B, 1, H, W), `labels` int64 (B,), `progress` the share of the budget used, 0..1.
         """
 
+    def studies(self, train: Split, weights: Path, run: Path, device: torch.device) -> Split:
+        """What it learns from: the training pictures, unless it learns from what another card in `weights` makes.
+
+        What takes long to make is kept in the folder `run`. Raises `BadWeights`.
+        """
+        return train
+
     def turns(self) -> tuple[Turn, ...]:
         """The moves of a step, each on its own batch with its own optimiser; adversaries take turns."""
         return (Turn("", nn.Module.parameters, self.loss),)

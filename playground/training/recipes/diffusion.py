@@ -45,15 +45,22 @@ class DiffusionRecipe(Recipe):
     def loss(
         self, network: nn.Module, pictures: Tensor, labels: Tensor, rng: torch.Generator, progress: float
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        count, device = len(pictures), pictures.device
-        x_0 = pictures / 127.5 - 1
-        eps = torch.randn(x_0.shape, generator=rng, device=device)
-        time = self.times(count, rng, device)
-        forgotten = torch.rand(count, generator=rng, device=device) < self.class_dropout
-        labels = torch.where(forgotten, self.config.num_classes, labels)
+        x_0, eps, told = self.material(pictures, labels, rng)
+        time = self.times(len(x_0), rng, x_0.device)
         mixture = PATHS[self.path].at(time)
-        found = network(mixture.noised(x_0, eps), TIME_SCALE * time, labels).float()
-        return (found - mixture.tangent(x_0, eps)).square().mean(), {}
+        found = network(mixture.noised(x_0, eps), TIME_SCALE * time, told).float()
+        return self.distance(found - mixture.tangent(x_0, eps)), {}
+
+    def material(self, pictures: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """x_0 in [-1, 1] and the noise to mix it with, each (B, C, H, W), and what the network is told of it, (B,)."""
+        x_0 = pictures / 127.5 - 1
+        eps = torch.randn(x_0.shape, generator=rng, device=x_0.device)
+        forgotten = torch.rand(len(x_0), generator=rng, device=x_0.device) < self.class_dropout
+        return x_0, eps, torch.where(forgotten, self.config.num_classes, labels)
+
+    def distance(self, error: Tensor) -> Tensor:
+        """The loss, for what the network's answers (B, C, H, W) are off."""
+        return error.square().mean()
 
     def export(self, network: nn.Module, folder: Path, train: Split, test: Split, facts: dict[str, object]) -> None:
         write_card_files(folder, network, {"family": "diffusion", "path": self.path, **dataclasses.asdict(self.config)}, facts)
