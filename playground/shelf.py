@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from playground.errors import BadLatent, BadWeights
-from playground.images import Pictures, encode, sheet
+from playground.images import Pictures, sheet, to_pil
 
 COLUMNS = 50
+EXACT, SMALL = "pictures.png", "pictures.webp"
+"""The sheet, with each grey level as it was, or in half of the bytes."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,12 @@ class Shelf:
 
     @classmethod
     def load(cls, folder: Path) -> Shelf:
-        """Reads `pictures.png` (one sheet, 50 a row) and `pictures.json`. Raises `BadWeights` when they do not fit."""
+        """Reads the sheet (50 pictures a row) and `pictures.json`. Raises `BadWeights` when they do not fit."""
         try:
             words = json.loads((folder / "pictures.json").read_text())
             labels = np.array(words["labels"], dtype=np.int64)
-            with Image.open(folder / "pictures.png") as image:
-                array = np.asarray(image, dtype=np.uint8)
+            with Image.open(folder / (SMALL if (folder / SMALL).is_file() else EXACT)) as image:
+                array = np.asarray(image.convert(words.get("mode", image.mode)), dtype=np.uint8)
             pictures = _cut(array.reshape(*array.shape[:2], -1), len(labels), int(words["size"]))
             classes = tuple(words["classes"])
         except (OSError, ValueError, KeyError, TypeError, SyntaxError, ArithmeticError) as error:  # Pillow's SyntaxError: a damaged chunk
@@ -39,11 +41,17 @@ class Shelf:
             raise BadWeights(f"The pictures in {folder} cannot be used: {error}.", remedy) from error
         return cls(pictures, labels, classes)
 
-    def save(self, folder: Path, **words: str) -> None:
-        """Writes what `load` reads; `words` (source, licence) go beside the labels."""
+    def save(self, folder: Path, *, quality: int | None = None, **words: str) -> None:
+        """Writes what `load` reads; `words` (source, licence) go beside the labels. With a `quality` (0 to 100) grey levels are near, not exact."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "pictures.png").write_bytes(encode(sheet(self.pictures, COLUMNS)))
-        about = {"size": self.pictures.shape[1], "classes": self.classes, **words, "labels": self.labels.tolist()}
+        image = to_pil(sheet(self.pictures, COLUMNS))
+        for name in (EXACT, SMALL):
+            (folder / name).unlink(missing_ok=True)
+        if quality is None:
+            image.save(folder / EXACT)
+        else:
+            image.save(folder / SMALL, quality=quality, method=6)  # comes back as RGB, hence the mode below
+        about = {"size": self.pictures.shape[1], "mode": image.mode, "classes": self.classes, **words, "labels": self.labels.tolist()}
         (folder / "pictures.json").write_text(json.dumps(about) + "\n")
 
     @classmethod

@@ -280,4 +280,4 @@ def test_the_plot_of_neighbours_marks_each_picture(tiny: TinyEngine) -> None:
 
 def test_the_bundled_training_pictures_are_among_the_manifest() -> None:
     card = bundled_cards()["training-fashion-28"]
-    assert card.family not in FAMILIES and set(card.files) == {"pictures.json", "pictures.png"}
+    assert card.family not in FAMILIES and set(card.files) == {"pictures.json", "pictures.webp"}

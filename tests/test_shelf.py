@@ -36,6 +36,18 @@ def test_what_is_saved_is_loaded(tmp_path: Path, count: int, channels: int):
     assert loaded.classes == shelf.classes
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_saved_small_is_loaded_nearly_the_same(tmp_path: Path, channels: int):
+    even = np.linspace(0, 255, 60, dtype=np.uint8)[:, None, None, None]
+    shelf = Shelf(np.broadcast_to(even, (60, 32, 32, channels)).copy(), np.zeros(60, dtype=np.int64), ("one",))
+    shelf.save(tmp_path)
+    shelf.save(tmp_path, quality=85)
+    assert {path.name for path in tmp_path.iterdir()} == {"pictures.webp", "pictures.json"}
+    loaded = Shelf.load(tmp_path)
+    assert loaded.pictures.shape == shelf.pictures.shape
+    assert 0 < np.abs(loaded.pictures.astype(int) - shelf.pictures).max() < 40
+
+
 def test_source_and_licence_stand_beside_the_labels(folder: Path):
     words = json.loads((folder / "pictures.json").read_text())
     assert words["source"] == "made up"
@@ -123,6 +135,8 @@ def test_damage_inside_the_sheet_is_refused(folder: Path):
         {"size": 0},
         {"size": "big"},
         {"size": None},
+        {"mode": "blue"},
+        {"mode": 3},
         {"classes": None},
     ],
 )

@@ -152,17 +152,19 @@ def test_older_weights_without_a_neutral_part_go_on(tmp_path: Path):
 @pytest.mark.parametrize("name", BUNDLES)
 def test_bundled_pictures_are_the_first_of_their_split(tmp_path: Path, name: str):
     split = toy(60, seed=3)
-    BUNDLES[name].write(split, tmp_path)
+    exact = dataclasses.replace(BUNDLES[name], quality=None)
+    exact.write(split, tmp_path)
     shelf = Shelf.load(tmp_path)
     assert shelf.classes == FASHION_CLASSES
     assert shelf.labels.tolist() == split.labels.tolist()
     assert np.array_equal(shelf.picture(37)[..., 0], split.pictures[37, 0].numpy())
-    few = dataclasses.replace(BUNDLES[name], count=7)
+    few = dataclasses.replace(exact, count=7)
     few.write(split, tmp_path)
     assert np.array_equal(Shelf.load(tmp_path).pictures, shelf.pictures[:7])
     bundled = Settings().weights_dir / name
     BUNDLES[name].write(split, tmp_path)
     assert (tmp_path / "README.md").read_text() == (bundled / "README.md").read_text()
+    assert {path.name for path in tmp_path.iterdir()} >= {path.name for path in bundled.iterdir()}
     assert json.loads((tmp_path / "pictures.json").read_text())["source"] == json.loads((bundled / "pictures.json").read_text())["source"]
 
 
@@ -170,9 +172,9 @@ def test_bundled_pictures_are_written_without_training(tmp_path: Path, weights: 
     folder = run_of("training-fashion-28", tmp_path).run()
     assert {path.name for path in weights.iterdir()} <= {folder.name, "models.toml", "models.lock"}
     card = bundled_cards(weights)[folder.name]
-    assert set(card.files) == {"pictures.json", "pictures.png"}
+    assert set(card.files) == {"pictures.json", "pictures.webp"}
     assert hub.resolve(card, weights_dir=weights, allow_hub=False) == folder
-    assert np.array_equal(Shelf.load(folder).pictures[..., 0], pictures.pictures[:, 0].numpy())
+    assert Shelf.load(folder).labels.tolist() == pictures.labels.tolist()
 
 
 def test_a_run_takes_the_recipe_of_its_card(tmp_path: Path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from playground.families import Model
 from playground.images import sheet, to_uint8
@@ -18,6 +20,8 @@ REPORT = "training.png"
 UNPLOTTED = ("step", "minutes", "pictures_per_second")
 MAX_CURVES = 6
 SHEET = 64
+COLOURS = 32
+"""Of the report, in a third of the bytes of all colours: it is grey but for the curves."""
 
 
 def write_report(run: Path, folder: Path, model: Model | None, params: Knobs | None) -> None:
@@ -43,7 +47,10 @@ def write_report(run: Path, folder: Path, model: Model | None, params: Knobs | N
         axes = figure.add_subplot(grid[:, 2:])
         axes.imshow(samples(model, params), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_axis_off()
-    figure.savefig(folder / REPORT, dpi=80)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=80)
+    with Image.open(drawn) as image:
+        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(folder / REPORT, optimize=True)
 
 
 def read_curves(run: Path) -> dict[str, np.ndarray]:
