@@ -42,7 +42,7 @@ class Shelf:
         return cls(pictures, labels, classes)
 
     def save(self, folder: Path, *, quality: int | None = None, **words: str) -> None:
-        """Writes what `load` reads; `words` (source, licence) go beside the labels. With a `quality` (0 to 100) grey levels are near, not exact."""
+        """Writes what `load` reads; `words` (source, licence) go beside the labels. With a `quality` (0 to 100), levels are near."""
         folder.mkdir(parents=True, exist_ok=True)
         image = to_pil(sheet(self.pictures, COLUMNS))
         for name in (EXACT, SMALL):

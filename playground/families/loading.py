@@ -63,6 +63,11 @@ def load_classifier(folder: Path) -> Classifier:
     return load_network(folder, lambda words: Classifier(config_of(ClassifierConfig, words)), torch.device("cpu"), torch.float32)[0]
 
 
+def pass_work(network: nn.Module, side: int) -> int:
+    """Parameters times pixels of a square of `side`: about in proportion to what a pass of a convolutional network takes."""
+    return sum(parameter.numel() for parameter in network.parameters()) * side**2
+
+
 def weight_bytes(network: nn.Module) -> int:
     """Memory that a network's weights take. Added up once: it is asked after every request, and walking through a network takes long."""
     if network not in _BYTES:

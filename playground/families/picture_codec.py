@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from playground.errors import BadWeights
 from playground.families.autoencoder import Autoencoder, AutoencoderParams
 from playground.families.base import LatentSpec, Look, Model, Step
-from playground.families.loading import weight_bytes
+from playground.families.loading import pass_work, weight_bytes
 from playground.knobs import Knobs, KnobSpec
 from playground.latent import Noise
 
@@ -85,8 +85,7 @@ class PictureCodec(Model):
         self.codec, self.device, self.dtype = codec, device, codec.dtype
         self.image_size, self.channels, self.classes = side * codec.factor, codec.pixel_channels, ()
         self.latent = LatentSpec("z", (codec.channels, side, side), "euclidean")
-        work = sum(parameter.numel() for parameter in codec.network.parameters()) * self.image_size**2
-        self.live = work <= LIVE_WORK  # type: ignore[misc]
+        self.live = pass_work(codec.network, self.image_size) <= LIVE_WORK  # type: ignore[misc]
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, dtype: torch.dtype) -> Self:

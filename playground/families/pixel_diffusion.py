@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import ClassVar, Self
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from playground.families.base import Inversion, Step
 from playground.families.denoiser import Denoiser, DiffusionModel, DiffusionParams
 from playground.families.likelihood import chain_bound, ode_log_density
+from playground.families.loading import pass_work
 from playground.families.samplers import evened, renoise, repaint, time_left
 from playground.knobs import Knobs
 from playground.latent import Noise
@@ -81,7 +83,11 @@ class PixelDiffusion(DiffusionModel):
         return cls(UNetDenoiser(network, path, (1, 28, 28), "epsilon"), torch.device("cpu"), torch.float32, ())
 
     def follows(self, params: Knobs) -> bool:
-        return self.passes(params) * sum(parameter.numel() for parameter in self.network.parameters()) * self.image_size**2 <= LIVE_WORK
+        return self.passes(params) * self._work <= LIVE_WORK
+
+    @cached_property
+    def _work(self) -> int:
+        return pass_work(self.network, self.image_size)
 
     # -- in the middle of the way -----------------------------------------------------------------------------------
 

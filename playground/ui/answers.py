@@ -5,12 +5,19 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from playground.engine import Engine
 from playground.images import encode, sheet
+from playground.request import Request
 from playground.result import Result
 from playground.ui.figures import facts_words
 
 JPEG_FROM = 262_144
 """Pixels from which a live frame is a JPEG; smaller ones are as fast, and exact, as PNG."""
+
+
+def follows(engine: Engine, request: Request) -> bool:
+    """Whether it is answered fast enough to follow a finger, so that there are live frames. Raises what `engine.model` does."""
+    return engine.live and type(request.task).live(engine.model(request.card), request.params)
 
 
 def about(result: Result) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from playground.result import Result
 from playground.tasks import Task
 from playground.tasks.vary import turnable
 from playground.turns import Waiting, in_turn
-from playground.ui.answers import kept
+from playground.ui.answers import follows, kept
 from playground.ui.controls import Choices, direction_choices, to_knob, to_widget, widget
 from playground.ui.figures import FIGURES
 from playground.ui.views import map_view, sheet_view
@@ -77,7 +77,7 @@ class Panel:
             if finished or result.timing.run_ms - shown > 1000 / PREVIEWS_PER_SECOND:
                 shown = result.timing.run_ms
                 with engine.meters.timed("encode"):
-                    value = kept(result)
+                    value = kept(result) | {"live": follows(engine, request)}
                 yield value if self.plot is None else (value, self.figure(result))
 
     def waiting(self, how: Waiting) -> Any:

@@ -25,7 +25,7 @@ from playground.observing import unlogged
 from playground.request import Request, read_query
 from playground.result import TEXT_KEY
 from playground.turns import turn
-from playground.ui.answers import about, frame
+from playground.ui.answers import about, follows, frame
 from playground.ui.board_routes import board_routes
 from playground.ui.quizzing import QuizRoutes
 
@@ -124,7 +124,7 @@ class Routes:
     def live(self, http: HTTPRequest) -> Response:
         """One frame of a request, with what the canvas must know in the header `x-sheet`; 204 where frames take too long."""
         request = self._request(http)
-        if not (self.engine.live and type(request.task).live(self.engine.model(request.card), request.params)):
+        if not follows(self.engine, request):
             return Response(status_code=204)
         with unlogged():
             result = self.engine.run(request)

@@ -11,7 +11,6 @@
     panel.waiting = setTimeout(() => (shown ? panel.describe() : (caption.textContent = "")), WAITING_MS);
   };
   const SETTLE_MS = 300; // a knob that rests this long is kept: link, PNG, Python
-  const QUICK_MS = 250; // an answer that was made in less may have frames that follow a finger
   const CLICK_MS = 50; // what a click has changed rests already; several knobs may follow from one click
   const OWN = location.search.slice(1).split("&").filter((pair) => pair.startsWith("__")); // the page's own, such as __theme
   const LIVE = "playground/live", SOURCE = "playground/source.png", ANIMATION = "playground/animation", PICTURE = "playground/picture.png";
@@ -172,10 +171,10 @@
       const bitmap = await createImageBitmap(await (await fetch(value.png)).blob());
       if (this.dirty || turn !== this.turn) return; // the knobs moved on, or a later answer was quicker
       this.kept = value;
+      this.slow[value.live ? "delete" : "add"](value.card); // its knobs say how many passes it takes
       this.values = this.props.names.map((name) => value.values[name]);
       this.show(bitmap, value.about);
       if (!done) return;
-      if (value.about.ms < QUICK_MS) this.slow.delete(value.card); // its knobs may have made it fast enough
       $(this.element, ".lp-python").textContent = value.python;
       if (this.visible) this.address();
     }
