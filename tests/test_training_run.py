@@ -22,7 +22,7 @@ from playground.nets.classifier import ClassifierConfig
 from playground.settings import Settings
 from playground.shelf import Shelf
 from playground.training import run as run_module
-from playground.training.data import FASHION_CLASSES, Split
+from playground.training.data import FASHION_CLASSES, Split, load_fashion_mnist
 from playground.training.pictures import BUNDLES
 from playground.training.recipes.classifier import ClassifierRecipe
 from playground.training.recipes.gan import GANRecipe
@@ -167,6 +167,15 @@ def test_bundled_pictures_are_the_first_of_their_split(tmp_path: Path, name: str
     assert (tmp_path / "README.md").read_text() == (bundled / "README.md").read_text()
     assert {path.name for path in tmp_path.iterdir()} >= {path.name for path in bundled.iterdir()}
     assert json.loads((tmp_path / "pictures.json").read_text())["source"] == json.loads((bundled / "pictures.json").read_text())["source"]
+
+
+def test_what_is_bundled_is_the_data_set_as_its_words_say():
+    exact, near = (
+        Shelf.load(Settings().weights_dir / name).pictures[..., 0].astype(float) for name in ("pictures-fashion-28", "training-fashion-28")
+    )
+    assert np.array_equal(exact, load_fashion_mnist("test").pictures[: len(exact), 0].numpy())
+    error = near - load_fashion_mnist("train").pictures[: len(near), 0].numpy()
+    assert f"{np.sqrt(np.square(error).mean()):.1f} of 255" in BUNDLES["training-fashion-28"].words
 
 
 def test_bundled_pictures_are_written_without_training(tmp_path: Path, weights: Path, pictures: Split):

@@ -46,8 +46,8 @@ class Diffusion(PixelDiffusion):
 
     title: ClassVar[str] = "Diffusion"
     limits: ClassVar[str] = (
-        "A picture takes many passes of the network, so nothing follows the finger. With few steps or strong guidance, pictures lose "
-        "detail and variety."
+        "A picture takes several passes of the network, and follows the finger where no more than two are asked for. With few steps or "
+        "strong guidance, pictures lose detail and variety."
     )
 
     @classmethod

@@ -65,7 +65,7 @@ class ReflowRecipe(RectifiedRecipe):
     def studies(self, train: Split, weights: Path, run: Path, device: torch.device) -> Split:
         """`num_pairs` noises, each beside the picture that the first flow makes of it at its defaults, (N, 2, 28, 28), and their classes.
 
-        They are kept in `run`, and made anew when that flow's weights or defaults change.
+        They are kept in `run`, and made anew when that flow's weights or defaults change. A budget of minutes is that of learning alone.
         """
         card = find_card(bundled_cards(weights), self.begins_with)
         teacher = Diffusion.load(weights / card.id, device, torch.float32)
