@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,9 +25,12 @@ from playground.request import Request
 from playground.settings import Settings
 from playground.tasks import TASKS, Task
 from playground.tasks.vary import turnable
+from playground.ui.figures import FIGURES
 from tests.tiny import TINY_CARDS, TinyEngine
 
 BUNDLED = [card.id for card in bundled_cards().values() if card.family in FAMILIES and card.files]
+PHONE_LETTERS = 46
+"""Of a line of text across a plot on a phone of 390 pixels."""
 LEVELS = 1
 """Grey levels that a picture may differ by when its batch does: matrix products are summed in another order."""
 
@@ -279,6 +283,16 @@ def test_the_map_goes_through_its_pictures(engine: Engine, card: str, model: Mod
     *_, code = model.decode(model.encode(from_uint8(engine.shelf_of(card).pictures[7:8]), params), model.Params.parse({}), Noise([0]))
     if card not in TINY_CARDS:  # a tiny map is random; a real one holds the codes of the shelf
         assert psnr_db(there.x, code.x).item() > 15
+
+
+@pytest.mark.parametrize("task", FIGURES)
+def test_words_along_a_plot_fit_a_phone(engines: dict[bool, Engine], task: str) -> None:
+    engine = engines[True]
+    card = next(card for card in TINY_CARDS if TASKS[task].missing(engine.model(card)) is None)
+    plot = FIGURES[task](ask(engine, card, task).sheet.facts, engine.model(card).look)
+    titles = [axis.title.text or "" for axis in (*plot.select_xaxes(), *plot.select_yaxes())]
+    for words in "<br>".join([*titles, *(note.text for note in plot.layout.annotations)]).split("<br>"):
+        assert len(re.sub("<[^>]*>", "", words)) <= PHONE_LETTERS, words
 
 
 def test_a_result_carries_its_request_and_weights(engine: Engine, card: str) -> None:

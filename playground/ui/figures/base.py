@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from playground.families.base import Look
 
@@ -28,11 +29,26 @@ def figure(task: str) -> Callable[[Draw], Draw]:
     return register
 
 
+def stacked(*titles: str, spacing: float = 0.12, shared: bool = True) -> go.Figure:
+    """Plots one above the other, because phones are narrow, each with its title (or none) at the left; mostly they share what lies across.
+
+    `spacing` is the share of the height between two.
+    """
+    plot = make_subplots(rows=len(titles), cols=1, shared_xaxes=shared, vertical_spacing=spacing, subplot_titles=titles)
+    return plot.update_annotations(x=0, xanchor="left", font_size=13)
+
+
+def small(words: str) -> str:
+    """A second line under the title of an axis."""
+    return f'<br><span style="font-size:11px">{words}</span>'
+
+
 def dressed(plot: go.Figure, height: int = 320) -> go.Figure:
     """The same plot in the page's look: system font, no background of its own, faint grid; `height` in pixels."""
+    more_lines = max((axis.title.text or "").count("<br>") for axis in plot.select_xaxes())
     plot.update_layout(
         height=height,
-        margin={"l": 52, "r": 12, "t": 32, "b": 44},
+        margin={"l": 52, "r": 12, "t": 32, "b": 44 + 16 * more_lines},
         font={"family": FONT, "size": 12},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from playground.families.base import Look
 from playground.tasks.holes import ROWS
 from playground.tasks.oddities import KINDS
-from playground.ui.figures.base import GREY, dressed, figure
+from playground.ui.figures.base import GREY, dressed, figure, stacked
 
 SKY, ORANGE, PURPLE, VERMILION, YELLOW = "#56B4E9", "#E69F00", "#CC79A7", "#D55E00", "#F0E442"
 ROC_COLOURS = ("#0072B2", VERMILION, GREY, SKY, PURPLE)
@@ -45,10 +44,8 @@ def compress_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
 
 @figure("anomaly")
 def anomaly_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
-    """Left: errors of the test pictures, the threshold, and this picture. Right: ROC against each kind of odd picture."""
-    titles = ("test pictures by error (▼ this one)", "ROC: odd against test pictures")
-    plot = make_subplots(rows=2, cols=1, vertical_spacing=0.22, subplot_titles=titles)  # one above the other: phones are narrow
-    plot.update_annotations(x=0, xanchor="left", font_size=13)
+    """Above: errors of the test pictures, the threshold, and this picture. Below: ROC against each kind of odd picture."""
+    plot = stacked("test pictures by error (▼ this one)", "ROC: odd against test pictures", spacing=0.22, shared=False)
     edges, counts = facts["edges"], facts["counts"]
     middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
     colours = [ORANGE if middle > facts["limit"] else look.colour for middle in middles]

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from playground.compare import Answer, Board, Pane
 from playground.families.base import Look
 from playground.knobs import KnobSpec
-from playground.ui.figures.base import GREY, dressed
+from playground.ui.figures.base import GREY, dressed, small
 
 SYMBOLS = {"◆": "diamond", "◉": "circle", "▲": "triangle-up", "⇄": "bowtie", "✦": "star-diamond"}
 """Glyphs as markers: a glyph in text would lose its colour, because the page gives all text of a plot its own."""
@@ -104,11 +104,6 @@ def with_legend(plot: go.Figure, height: int, entries: int) -> go.Figure:
     return dressed(plot, height + 19 * entries).update_layout(legend_tracegroupgap=0)
 
 
-def small(words: str) -> str:
-    """A second line under the title of an axis."""
-    return f'<br><span style="font-size:11px">{words}</span>'
-
-
 # -- lines ----------------------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +129,7 @@ def gesture_figure(board: Board) -> go.Figure | None:
         )  # fmt: skip
     plot.update_xaxes(title_text="% of the way from A to B" + small("dotted: a pane's mean, where even steps would lie"), range=[0, 100])
     plot.update_yaxes(title_text="feature distance of a step", rangemode="tozero")
-    return with_legend(plot, 290, len(series)).update_layout(margin_b=60)
+    return with_legend(plot, 290, len(series))
 
 
 def dial_figure(board: Board) -> go.Figure | None:
@@ -150,7 +145,7 @@ def dial_figure(board: Board) -> go.Figure | None:
         title_text="recall → more of the variety" + small("measured with all other knobs as the card has them"), tickformat=".0%"
     )
     plot.update_yaxes(title_text="precision → more faithful", tickformat=".0%")
-    return with_legend(plot, 350, len(series)).update_layout(margin_b=60)
+    return with_legend(plot, 350, len(series))
 
 
 def _dial_line(each: Series) -> go.Scatter:

@@ -6,20 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from playground.families.base import Look
-from playground.ui.figures.base import GREY, dressed, figure
+from playground.ui.figures.base import GREY, dressed, figure, stacked
 
 BLUE, GREEN, PINK, RED, SKY = "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"
 ALIKE = {"color": GREY, "dash": "dot", "width": 1}
-
-
-def pair(left: str, right: str) -> go.Figure:
-    """Two plots side by side, each with a title of its own."""
-    plot = make_subplots(rows=1, cols=2, subplot_titles=(left, right), horizontal_spacing=0.1)
-    plot.update_annotations(font_size=13)
-    return plot
 
 
 def curve(
@@ -34,16 +26,15 @@ def curve(
 
 @figure("trajectory")
 def trajectory_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
-    """Left: how close each guess is to the finished picture. Right: how much picture there is in the noise."""
+    """Above: how close each guess is to the finished picture. Below: how much picture there is in the noise."""
     steps = list(range(1, len(facts["time"]) + 1))
-    plot = pair("predicted x₀ against the finished picture", "picture against noise in x_t")
+    plot = stacked("predicted x₀ to the finished picture, in dB", "signal / noise in x_t, in dB")
     plot.add_trace(curve(steps[:-1], facts["to_final_db"], look.colour, "step %{x}<br>%{y:.1f} dB"), row=1, col=1)
-    plot.add_trace(curve(steps, facts["snr_db"], BLUE, "step %{x}<br>%{y:.1f} dB"), row=1, col=2)
-    plot.add_hline(y=0, line=ALIKE, row=1, col=2)
-    plot.update_xaxes(title_text="step", range=[0.5, len(steps) + 0.5])
-    plot.update_yaxes(title_text="PSNR in dB", row=1, col=1)
-    plot.update_yaxes(title_text="signal / noise in dB", row=1, col=2)
-    return dressed(plot, 280)
+    plot.add_trace(curve(steps, facts["snr_db"], BLUE, "step %{x}<br>%{y:.1f} dB"), row=2, col=1)
+    plot.add_hline(y=0, line=ALIKE, row=2, col=1)
+    plot.update_xaxes(range=[0.5, len(steps) + 0.5])
+    plot.update_xaxes(title_text="step", row=2, col=1)
+    return dressed(plot, 400)
 
 
 @figure("schedulers")
@@ -59,55 +50,52 @@ def schedulers_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
 
 @figure("noising")
 def noising_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
-    """Left: ᾱ and σ. Middle: log-SNR. Right: how well the picture is guessed from a single look."""
-    plot = make_subplots(rows=1, cols=3, subplot_titles=("ᾱ and σ", "log-SNR", "predicted x₀"), horizontal_spacing=0.1)
-    plot.update_annotations(font_size=13)
+    """ᾱ and σ; below, log-SNR; below that, how well the picture is guessed from a single look."""
+    plot = stacked("", "log-SNR: ln(ᾱ / σ²)", "PSNR of predicted x₀, in dB", spacing=0.09)  # the first one's legend is its title
     times = facts["times"]
-    plot.add_trace(
-        curve(times, facts["alpha_bar"], look.colour, "t = %{x:.2f}: %{y:.3f}", "ᾱ, share of picture (squared)", "lines"), row=1, col=1
-    )
+    plot.add_trace(curve(times, facts["alpha_bar"], look.colour, "t = %{x:.2f}: %{y:.3f}", "ᾱ, picture (squared)", "lines"), row=1, col=1)
     plot.add_trace(curve(times, facts["sigma"], BLUE, "t = %{x:.2f}: %{y:.3f}", "σ, noise", "lines"), row=1, col=1)
-    plot.add_trace(curve(times, facts["log_snr"], GREEN, "t = %{x:.2f}: %{y:.2f}", mode="lines"), row=1, col=2)
-    plot.add_hline(y=0, line=ALIKE, row=1, col=2)
-    plot.add_trace(curve(facts["time"], facts["guess_db"], look.colour, "t = %{x:.2f}: %{y:.1f} dB"), row=1, col=3)
-    plot.update_xaxes(title_text="t")
-    for column, words in enumerate(("", "ln(ᾱ / σ²)", "PSNR in dB"), 1):
-        plot.update_yaxes(title_text=words, row=1, col=column)
-    plot.update_yaxes(range=[0, min(60.0, 1.1 * max(facts["guess_db"]))], row=1, col=3)
-    return dressed(plot, 280)
+    plot.add_trace(curve(times, facts["log_snr"], GREEN, "t = %{x:.2f}: %{y:.2f}", mode="lines"), row=2, col=1)
+    plot.add_hline(y=0, line=ALIKE, row=2, col=1)
+    plot.add_trace(curve(facts["time"], facts["guess_db"], look.colour, "t = %{x:.2f}: %{y:.1f} dB"), row=3, col=1)
+    plot.update_xaxes(title_text="t", row=3, col=1)
+    plot.update_yaxes(range=[0, min(60.0, 1.1 * max(facts["guess_db"]))], row=3, col=1)
+    return dressed(plot, 520)
 
 
 @figure("vary")
 def vary_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     """How sure the classifier is, and how far apart pictures lie, against the knob; a line marks where it stands."""
-    plot, told = pair("sureness of the classifier", f"variety of {facts['pictures']} pictures"), f"{facts['knob']} %{{x:g}}<br>"
+    plot, told = stacked("sureness of the classifier, in %", "variety: mean distance of features"), f"{facts['knob']} %{{x:g}}<br>"
     sure = [100 * share for share in facts["sure"]]
     plot.add_trace(curve(facts["values"], sure, look.colour, told + "%{y:.1f} %"), row=1, col=1)
-    plot.add_trace(curve(facts["values"], facts["variety"], look.colour, told + "%{y:.2f}"), row=1, col=2)
-    plot.add_hline(y=facts["variety_of_test"], line=ALIKE, annotation_text="test pictures", annotation_font_size=11, row=1, col=2)
+    plot.add_trace(curve(facts["values"], facts["variety"], look.colour, told + "%{y:.2f}"), row=2, col=1)
+    plot.add_hline(
+        y=facts["variety_of_test"], line=ALIKE, annotation_text="test pictures", annotation_position="bottom right", row=2, col=1
+    )
     plot.add_vline(x=facts["now"], line={"color": GREY, "width": 1})
-    plot.update_xaxes(title_text=facts["knob"])
-    plot.update_yaxes(title_text="average, in %", rangemode="tozero", row=1, col=1)
-    plot.update_yaxes(title_text="mean distance of features", rangemode="tozero", row=1, col=2)
-    return dressed(plot, 280)
+    plot.update_xaxes(title_text=facts["knob"], row=2, col=1)
+    plot.update_yaxes(rangemode="tozero")
+    return dressed(plot, 400)
 
 
 @figure("quality")
 def quality_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     """Fréchet distance, and precision, recall and coverage, against the number of steps; a line marks the steps that are set."""
-    plot, steps = pair("Fréchet distance ↓", "precision, recall, coverage ↑"), facts["steps"]
+    plot, steps = stacked("Fréchet distance of features ↓", "", spacing=0.2), facts["steps"]  # the other's legend is its title
     if "classifier_fd" in facts:
         plot.add_trace(curve(steps, facts["classifier_fd"], look.colour, "%{x} steps: %{y:.2f}"), row=1, col=1)
     for name, colour in (("precision", BLUE), ("recall", PINK), ("coverage", GREEN)):
         if name in facts:
-            plot.add_trace(curve(steps, facts[name], colour, "%{x} steps: %{y:.3f}", name), row=1, col=2)
+            plot.add_trace(curve(steps, facts[name], colour, "%{x} steps: %{y:.3f}", f"{name} ↑"), row=2, col=1)
     plot.add_vline(x=facts["now"], line={"color": RED, "width": 2, "dash": "dot"})
     marks = steps or [1, 2, 5, 10, 20, 50, 100]
-    plot.update_xaxes(title_text="steps (log scale)", type="log", tickvals=marks, ticktext=[str(count) for count in marks])
+    plot.update_xaxes(type="log", tickvals=marks, ticktext=[str(count) for count in marks])
+    plot.update_xaxes(title_text="steps (log scale)", row=2, col=1)
     if not steps:
         plot.add_annotation(
             text="not measured yet", x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"color": GREY, "size": 14}
         )
-    plot.update_yaxes(title_text="in the classifier's features", type="log", row=1, col=1)
-    plot.update_yaxes(title_text="share", range=[0, 1.02], row=1, col=2)
-    return dressed(plot, 300)
+    plot.update_yaxes(type="log", dtick="D2", row=1, col=1)
+    plot.update_yaxes(range=[0, 1.02], row=2, col=1)
+    return dressed(plot, 420).update_layout(legend_y=plot.layout.yaxis2.domain[1] + 0.01)

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from playground.families import FAMILIES
 from playground.families.base import Look
-from playground.ui.figures.base import GREY, dressed, figure
+from playground.ui.figures.base import GREY, dressed, figure, small
 
 KINDS = {"exact": "exact", "bound": "a bound", "score": "a score"}
 
@@ -52,8 +52,8 @@ def lens_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     for trace in (spread, middle, own):
         plot.add_trace(trace, row=1, col=1)
     plot.add_trace(ranks, row=1, col=2)
-    plot.update_xaxes(title_text="bits/dim (fewer: likelier)", row=1, col=1)
-    plot.update_xaxes(title_text="ranks above … % of test pictures", range=[0, 150], tickvals=[0, 50, 100], row=1, col=2)
+    plot.update_xaxes(title_text="bits/dim", row=1, col=1)
+    plot.update_xaxes(title_text="rank in %", range=[0, 150], tickvals=[0, 50, 100], row=1, col=2)
     plot.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
     plot = dressed(plot, 110 + 26 * len(names))
     plot.update_yaxes(showgrid=False)  # it would strike the words through
@@ -78,6 +78,6 @@ def neighbours_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
             hovertemplate=f"{name}: nearest at %{{x:.1f}}<extra></extra>",
         )  # fmt: skip
         plot.add_trace(mark)
-    plot.update_xaxes(title_text=f"distance to the nearest training picture ({unit})", rangemode="tozero")
+    plot.update_xaxes(title_text="distance to the nearest training picture" + small(unit), rangemode="tozero")
     plot.update_yaxes(title_text="test pictures", rangemode="tozero")
     return dressed(plot, 280)

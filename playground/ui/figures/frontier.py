@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from playground.cards import Card
 from playground.engine import Engine
 from playground.families import FAMILIES
-from playground.ui.figures.base import GREY, dressed
-from playground.ui.figures.comparing import duration, small, symbol_of
+from playground.ui.figures.base import GREY, dressed, small
+from playground.ui.figures.comparing import duration, symbol_of
 from playground.ui.figures.measured import measured_cards, name_of, nothing_measured, told_of
 from playground.ui.figures.placing import FONT_SIZE, LETTER, LINE, SIDES, Label, along, place
 
@@ -116,7 +116,7 @@ def frontier_figure(engine: Engine, narrow: bool = False) -> go.Figure:
     plot.update_xaxes(title_text=_time(engine) + (small(note) if few else ""), **paper.axis(0))
     plot.update_yaxes(title_text="Fréchet distance: lower is better", **paper.axis(1))
     plot = dressed(plot, paper.height + 140)
-    return plot.update_layout(margin_b=(74 if narrow else 60) if few else 44, legend_tracegroupgap=0)
+    return plot.update_layout(legend_tracegroupgap=0)
 
 
 def _time(engine: Engine) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from playground.families.base import Look
-from playground.ui.figures.base import GREY, dressed, figure
+from playground.ui.figures.base import GREY, dressed, figure, small
 
 BLUE, SKY, GREEN, ORANGE, PURPLE, YELLOW = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#F0E442"
 
@@ -27,7 +27,9 @@ def directions_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         )
     )  # fmt: skip
     what = "variance of w along it" if facts["kind"] == "pc" else "eigenvalue of AᵀA"
-    plot.update_xaxes(title_text=f"direction, by falling eigenvalue (coloured: shown above; the first {len(values)})", type="category")
+    plot.update_xaxes(
+        title_text="direction, by falling eigenvalue" + small(f"coloured: shown above; the first {len(values)}"), type="category"
+    )
     plot.update_yaxes(title_text=what, rangemode="tozero")
     plot.update_layout(bargap=0.25)
     return dressed(plot, 260)
@@ -43,7 +45,7 @@ def noise_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
             hovertemplate="%{y}<br>%{x:.2f} grey levels<extra></extra>",
         )
     )  # fmt: skip
-    plot.update_xaxes(title_text="standard deviation of a pixel in grey levels, averaged over the picture", rangemode="tozero")
+    plot.update_xaxes(title_text="standard deviation in grey levels" + small("of a pixel, averaged over the picture"), rangemode="tozero")
     plot.update_yaxes(autorange="reversed", title_text="noise input")
     plot.update_layout(bargap=0.3)
     return dressed(plot, 240).update_layout(margin={"l": 130})
@@ -63,7 +65,7 @@ def critic_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         )  # fmt: skip
         plot.add_vline(x=min(max(facts[f"{name}_mean"], edges[0]), edges[-1]), line={"color": colour, "dash": "dot", "width": 2})
     plot.update_layout(barmode="overlay", bargap=0)
-    plot.update_xaxes(title_text="score of the critic, without unit (dotted: means; the ends hold all beyond)")
+    plot.update_xaxes(title_text="score of the critic, without unit" + small("dotted: means; the ends hold all beyond"))
     plot.update_yaxes(title_text="% of pictures", rangemode="tozero")
     return dressed(plot, 280)
 
@@ -80,7 +82,7 @@ def collapse_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         )  # fmt: skip
     plot.add_scatter(
         x=facts["classes"], y=[100 * part for part in facts["real_share"]], name="test pictures", mode="markers",
-        marker={"color": GREY, "symbol": "line-ew", "size": 40, "line": {"color": GREY, "width": 2}},
+        marker={"color": GREY, "symbol": "line-ew", "size": 22, "line": {"color": GREY, "width": 2}},
         hovertemplate="test pictures<br>%{x} %{y:.1f} %<extra></extra>",
     )  # fmt: skip
     plot.update_layout(barmode="group", bargap=0.25)

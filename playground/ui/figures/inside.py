@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from playground.families.base import Look
 from playground.tasks.inside import DEAD_NATS
-from playground.ui.figures.base import GREY, dressed, figure
+from playground.ui.figures.base import GREY, dressed, figure, stacked
 
 
 @figure("inside")
@@ -20,9 +19,7 @@ def inside_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     order = sorted(range(len(average)), key=lambda index: -average[index])
     names = [str(index + 1) for index in order]
     colours = [GREY if average[index] < DEAD_NATS else look.colour for index in order]
-    titles = ("μ ± σ", "KL in nats · bars: this picture, line: training average")
-    plot = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.12, subplot_titles=titles)
-    plot.update_annotations(x=0, xanchor="left", font_size=13)
+    plot = stacked("μ ± σ", "KL in nats (line: training average)")
     pick = {name: [facts[name][index] for index in order] for name in ("mu", "sigma", "kl_nats", "average_kl_nats")}
     mean = go.Scatter(
         x=names, y=pick["mu"], mode="markers", name="μ ± σ of this picture", marker={"color": colours, "size": 8},
@@ -40,6 +37,6 @@ def inside_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     plot.add_trace(mean, row=1, col=1)
     plot.add_trace(bars, row=2, col=1)
     plot.add_trace(line, row=2, col=1)
-    plot.update_xaxes(type="category", title_text="latent dimension, by falling average KL (grey: dead)", row=2, col=1)
+    plot.update_xaxes(type="category", title_text="latent dimension (grey: dead)", row=2, col=1)
     plot.update_layout(showlegend=False, bargap=0.25)
     return dressed(plot, 420)

@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from playground.cards import Card
 from playground.engine import Engine
 from playground.families import FAMILIES
-from playground.ui.figures.base import GREY, dressed
-from playground.ui.figures.comparing import DASHES, MOST_DB, small, symbol_of
+from playground.ui.figures.base import GREY, dressed, small
+from playground.ui.figures.comparing import DASHES, MOST_DB, symbol_of
 from playground.ui.figures.measured import measured_cards, name_of, nothing_measured
 
 ONE_TWO_FIVE = tuple(digit * 10.0**power for power in range(-4, 6) for digit in (1, 2, 5))
