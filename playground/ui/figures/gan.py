@@ -82,9 +82,9 @@ def collapse_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         )  # fmt: skip
     plot.add_scatter(
         x=facts["classes"], y=[100 * part for part in facts["real_share"]], name="test pictures", mode="markers",
-        marker={"color": GREY, "symbol": "line-ew", "size": 22, "line": {"color": GREY, "width": 2}},
+        marker={"color": GREY, "symbol": "line-ew", "size": 16, "line": {"color": GREY, "width": 2}},
         hovertemplate="test pictures<br>%{x} %{y:.1f} %<extra></extra>",
     )  # fmt: skip
     plot.update_layout(barmode="group", bargap=0.25)
     plot.update_yaxes(title_text="% of the pictures", rangemode="tozero")
-    return dressed(plot, 300)
+    return dressed(plot, 360)
