@@ -10,7 +10,7 @@ run: .venv/.run
 
 test: .venv/.dev lint types
 	sh tools/system_packages.sh chromium dataset-fashion-mnist
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 # With what takes long and needs Ray: an engine on a cluster of two nodes
 test-all: test .venv/.serve
