@@ -61,7 +61,7 @@ def test_neighbours_stand_in_rows_and_the_plot_marks_them(tab: Tab) -> None:
     expect(tab.find(".lp-answer")).to_contain_text("Nearest of 10,000 training pictures")
     expect(tab.find(".prose.lp-says")).to_contain_text("10,000 of the 60,000")
     plot = tab.page.locator(f"#{tab.panel}-plot .js-plotly-plot")
-    expect(plot).to_contain_text("distance to the nearest training picture (grey levels")
+    expect(plot).to_contain_text("distance to the nearest training picturegrey levels")
     expect(plot.locator(".shapelayer path")).to_have_count(4)
     tab.shot("neighbours")
     assert tab.of("across") == 7 and tab.of("about.count") == 28
