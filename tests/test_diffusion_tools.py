@@ -358,6 +358,12 @@ def test_quality_shows_what_was_measured_and_marks_the_steps_that_are_set(engine
     assert [*plot.data[0].x] == [5, 50] and [*plot.data[0].y] == [9.25, 1.5] and plot.layout.shapes[0].x0 == 5
 
 
+@pytest.mark.parametrize(("found", "ticks"), [([9.25, 1.5], None), ([42.0, 1.5], "D2")])
+def test_an_axis_of_quality_has_ticks_whatever_its_range(found: list[float], ticks: str | None) -> None:
+    plot = FIGURES["quality"]({"steps": [1, 50], "classifier_fd": found, "now": 5}, Diffusion.look)
+    assert plot.layout.yaxis.dtick == ticks
+
+
 def test_quality_says_when_nothing_was_measured(engine: TinyEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     for rows in ({}, {"guidance_scale": ROWS}):
         sheet = swept(engine, rows, monkeypatch)

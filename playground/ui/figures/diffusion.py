@@ -96,6 +96,7 @@ def quality_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
         plot.add_annotation(
             text="not measured yet", x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"color": GREY, "size": 14}
         )
-    plot.update_yaxes(type="log", dtick="D2", row=1, col=1)
+    found = facts.get("classifier_fd") or [1.0]
+    plot.update_yaxes(type="log", dtick="D2" if max(found) > 10 * min(found) else None, row=1, col=1)  # D2: 1, 2, 5, 10, 20, …
     plot.update_yaxes(range=[0, 1.02], row=2, col=1)
     return dressed(plot, 420).update_layout(legend_y=plot.layout.yaxis2.domain[1] + 0.01)
