@@ -66,6 +66,8 @@ def test_pairs_are_kept_until_the_teacher_changes(tmp_path: Path, weights: Path)
     kept = files[0].stat().st_mtime_ns
     again = recipe.studies(toy(), weights, run, CPU)
     assert again.fingerprint() == first.fingerprint() and files[0].stat().st_mtime_ns == kept
+    fewer = dataclasses.replace(recipe, num_pairs=CHUNK + 3).studies(toy(), weights, run, CPU)
+    assert len(fewer) == CHUNK + 3 and sorted(run.iterdir()) == files
     model = weights / TEACHER.card / "model.safetensors"
     save_file({name: 0.9 * value for name, value in load_file(model).items()}, model)
     other = recipe.studies(toy(), weights, run, CPU)

@@ -27,6 +27,7 @@ from playground.families.diffusion import Diffusion, DiffusionParams
 from playground.latent import Noise
 from playground.training.data import Split
 from playground.training.recipes.rectified import RectifiedRecipe
+from playground.training.trainer import writing
 
 CHUNK = 500
 """Pairs made and kept at a time."""
@@ -76,8 +77,12 @@ class ReflowRecipe(RectifiedRecipe):
         parts = []
         for start in tqdm(range(0, self.num_pairs, CHUNK), desc="pairs", leave=False):
             seeds, file = range(start, min(start + CHUNK, self.num_pairs)), run / f"pairs-{start:06}.safetensors"
-            if not (file.exists() and _metadata(file) == made_by):
-                save_file(self._pairs(teacher, params, seeds), file, metadata=made_by)
+            made = made_by | {"seeds": str(seeds), "unlabelled": str(self.unlabelled)}
+            if not (file.exists() and _metadata(file) == made):
+                pairs, part = self._pairs(teacher, params, seeds), file.with_suffix(".part")
+                with writing(part):
+                    save_file(pairs, part, metadata=made)
+                    part.replace(file)  # whole or not there, whenever a run is stopped
             parts.append(load_file(file))
         return Split(torch.cat([part["pairs"].float() for part in parts]), torch.cat([part["labels"] for part in parts]))
 

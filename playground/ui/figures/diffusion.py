@@ -66,7 +66,8 @@ def noising_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
 @figure("vary")
 def vary_figure(facts: Mapping[str, Any], look: Look) -> go.Figure:
     """How sure the classifier is, and how far apart pictures lie, against the knob; a line marks where it stands."""
-    plot, told = stacked("sureness of the classifier, in %", "variety: mean distance of features"), f"{facts['knob']} %{{x:g}}<br>"
+    titles = ("sureness of the classifier, in %", f"variety of {facts['pictures']} pictures: distance of features")
+    plot, told = stacked(*titles), f"{facts['knob']} %{{x:g}}<br>"
     sure = [100 * share for share in facts["sure"]]
     plot.add_trace(curve(facts["values"], sure, look.colour, told + "%{y:.1f} %"), row=1, col=1)
     plot.add_trace(curve(facts["values"], facts["variety"], look.colour, told + "%{y:.2f}"), row=2, col=1)
