@@ -9,12 +9,14 @@ from typing import Any
 import brotli
 import httpx
 import pytest
+from gradio.brotli_middleware import BrotliMiddleware
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from playground.ui.compression import A_DAY, KEPT_BYTES, NAMED_FOREVER, Compressed
+from playground.ui.compression import A_DAY, KEPT_BYTES, LEAST_BYTES, NAMED_FOREVER, Compressed
 from playground.ui.document import OPENED, endpoints_of, is_link, opened_of, slim, slim_for_link, without
 from tests import loops
 
@@ -47,7 +49,7 @@ class Served:
         self.type = "text/javascript"
         self.text = "x" * 5000
         routes = [Route("/assets/{name}", self.file), Route("/static/{name}", self.file), Route("/gradio_api/info", self.file)]
-        self.app = Compressed(Starlette(routes=[*routes, Route("/", self.document)]), is_public)
+        self.app: ASGIApp = Compressed(Starlette(routes=[*routes, Route("/", self.document)]), is_public)
 
     async def file(self, http: Request) -> Response:
         self.asked.append(f"{http.url.path} {http.headers.get('accept-encoding', '')}".strip())
@@ -128,6 +130,16 @@ def test_a_document_laid_out_otherwise_stays_as_it_is() -> None:
 def test_a_text_cannot_leave_its_script() -> None:
     html = slim(document())
     assert html.count("</script>") == 2 and '"is_slim":true' in html and "\u00e9..." in html and html.endswith("</body></html>")
+
+
+@pytest.mark.parametrize("offer", ["br", "gzip", ""])
+def test_a_small_file_stays_whole_where_gradio_compresses_it_outside(served: Served, offer: str) -> None:
+    served.text = "a { color: red }" * 30
+    served.app = BrotliMiddleware(served.app)
+    assert 400 <= len(served.text) < LEAST_BYTES, "Gradio compresses it, and this page does not"
+    answers = [served.get("/assets/Index-1.css", accept_encoding=offer) for _ in range(3)]
+    assert [answer.text for answer in answers] == 3 * [served.text]
+    assert len(served.asked) == 1
 
 
 @pytest.mark.parametrize(("offer", "opened"), [("gzip, br;q=0.9", brotli.decompress), ("gzip", gzip.decompress), ("", bytes)])

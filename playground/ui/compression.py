@@ -179,5 +179,6 @@ async def _whole(app: ASGIApp, scope: Scope, receive: Receive) -> _Answer:
 
 
 async def _send(answer: _Answer, send: Send) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    headers = list(answer.headers)  # Gradio's own compression, outside, writes into the list that it is given
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
