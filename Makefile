@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: load soak run test test-all serve check format lint types fast figures bench bench-gpu bench-loads train docker-check clean
+.PHONY: load soak run test test-all serve check format lint types fast figures hints bench bench-gpu bench-loads train docker-check clean
 
 run: .venv/.run
 	$(BIN)/python app.py
@@ -40,6 +40,11 @@ fast: .venv/.dev
 # README's tables, from settings.py and from the metrics.json of every card
 figures: .venv/.dev
 	$(BIN)/python tools/write_readme.py
+
+# Which files of Gradio's front end the page opens with; again when Gradio has changed
+hints: .venv/.dev
+	sh tools/system_packages.sh chromium
+	$(BIN)/python -m tools.write_hints
 
 bench: .venv/.bench
 	sh tools/system_packages.sh chromium

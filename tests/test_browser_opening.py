@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
+from playground.ui import hints
 from tests.browsing import DESK, Tab
 from tests.conftest import Site
+from tools.write_hints import asked
 
 pytestmark = pytest.mark.browser
 FIRST_VISIT, LATER = 500_000, 150_000
@@ -42,6 +44,18 @@ def test_little_is_sent_and_nothing_twice(chromium: Browser, site: Site) -> None
         later, cached, _ = visit(context, site.url)
     assert first < FIRST_VISIT and later < LATER
     assert not fleeting and cached > 30
+
+
+def test_what_opening_takes_is_asked_for_at_once_and_only_that(chromium: Browser, site: Site) -> None:
+    words: list[str] = []
+    with chromium.new_context(viewport=DESK) as context:
+        page, live = context.new_page(), []
+        page.on("console", lambda message: words.append(message.text))
+        page.on("request", lambda request: "/playground/live" in request.url and live.append(request.url))
+        assert set(asked(page, site.url)) == set(hints.files()), "what Gradio asks for is written down by `make hints`"
+        page.wait_for_timeout(4000)  # a browser says after a while what it fetched for nothing
+    assert len(live) == 1, "the picture is asked for once"
+    assert not words
 
 
 def test_the_list_of_endpoints_is_whole(tab: Tab) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
 import brotli
@@ -16,6 +17,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from playground.ui import hints
 from playground.ui.compression import A_DAY, KEPT_BYTES, LEAST_BYTES, NAMED_FOREVER, Compressed
 from playground.ui.document import OPENED, endpoints_of, is_link, opened_of, slim, slim_for_link, without
 from tests import loops
@@ -214,3 +216,23 @@ def test_what_is_kept_has_a_bound(served: Served) -> None:
     served.get("/assets/4.png")
     served.get("/assets/0.png")
     assert len(served.asked) == 6, "the last is still there, the first was forgotten"
+
+
+def test_a_document_asks_at_once_for_what_its_panel_takes() -> None:
+    panel = {"id": 3, "type": "html", "props": {"props": {"opening": "card=a&seed=1"}}}
+    column = {"id": 2, "type": "column", "props": {"elem_id": OPENED}}
+    mine = {"components": [column, panel], "layout": {"id": 9, "children": [{"id": 2, "children": [{"id": 3}]}]}, "dependencies": []}
+    assert hints.files(), "of the Gradio that is pinned"
+    plain, linked, other = slim(document(mine)), slim_for_link(document(mine)), slim(document())
+    picture = '<link rel="preload" as="fetch" crossorigin href="playground/live?card=a&amp;seed=1">'
+    assert picture in plain and plain.index(picture) < plain.index("gradio_config")
+    assert plain.count('rel="modulepreload"') + plain.count('as="style"') == len(hints.files())
+    assert linked.count('rel="modulepreload"') > 20 and 'rel="preload"' not in linked, "what a link opens with is not known"
+    assert "<link" not in other, "no page of ours"
+
+
+def test_files_that_gradio_does_not_have_are_not_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name = hints.files()[0]
+    (tmp_path / "hints.txt").write_text(f"Index-of-another-version.js\n{name}\n")
+    monkeypatch.setattr(hints, "FILES", tmp_path / "hints.txt")
+    assert hints.files.__wrapped__() == (name,)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from playground.ui.hints import links
+
 _PARTS = re.compile(r"<script>window\.gradio_config = (\{.*?\});</script><script>window\.gradio_api_info = (\{.*?\});</script>", re.DOTALL)
 _PARAMETER = "api"
 """What Gradio calls the component that an endpoint's parameter is."""
@@ -44,6 +46,8 @@ def _rewritten(html: str, gone: Callable[[Mapping[str, Any]], set[int]]) -> str:
     if config.get("footer_links"):  # the page's script opens the whole document when the API is asked for
         config["is_slim"] = True
     start, end = html[: found.start()], html[found.end() :]
+    if _columns(config):
+        start += links(config)
     return (
         f"{start}<script>window.gradio_config = {_safe(config)};</script><script>window.gradio_api_info = {_safe(endpoints)};</script>{end}"
     )
@@ -56,8 +60,11 @@ def endpoints_of(config: Mapping[str, Any]) -> set[int]:
 
 def opened_of(config: Mapping[str, Any]) -> set[int]:
     """The components in the column called `OPENED`."""
-    columns = {part["id"] for part in config.get("components", ()) if part.get("props", {}).get("elem_id") == OPENED}
-    return set(_below(config.get("layout", {}), columns, False))
+    return set(_below(config.get("layout", {}), _columns(config), False))
+
+
+def _columns(config: Mapping[str, Any]) -> set[int]:
+    return {part["id"] for part in config.get("components", ()) if part.get("props", {}).get("elem_id") == OPENED}
 
 
 def _below(node: Mapping[str, Any], columns: Collection[int], is_inside: bool) -> Iterator[int]:
