@@ -50,7 +50,8 @@ class Served:
         self.cookies = cookies
         self.type = "text/javascript"
         self.text = "x" * 5000
-        routes = [Route("/assets/{name}", self.file), Route("/static/{name}", self.file), Route("/gradio_api/info", self.file)]
+        paths = ("/assets/{name}", "/static/{name}", "/theme.css", "/gradio_api/info")
+        routes = [Route(path, self.file) for path in paths]
         self.app: ASGIApp = Compressed(Starlette(routes=[*routes, Route("/", self.document)]), is_public)
 
     async def file(self, http: Request) -> Response:
@@ -152,7 +153,7 @@ def test_files_are_compressed_once_and_cached(served: Served, offer: str, opened
     assert served.asked == ["/assets/index-1.js"], "asked once, and for no compression of somebody else's"
     assert first.headers["cache-control"] == again.headers["cache-control"] == NAMED_FOREVER
     assert first.headers["vary"] == "Accept-Encoding" and int(first.headers["content-length"]) == len(body)
-    assert served.get("/static/a.js").headers["cache-control"] == A_DAY
+    assert served.get("/static/a.js").headers["cache-control"] == served.get("/theme.css?v=1").headers["cache-control"] == A_DAY
 
 
 def test_what_the_browser_has_already_is_not_sent_again(served: Served) -> None:
@@ -221,13 +222,15 @@ def test_what_is_kept_has_a_bound(served: Served) -> None:
 def test_a_document_asks_at_once_for_what_its_panel_takes() -> None:
     panel = {"id": 3, "type": "html", "props": {"props": {"opening": "card=a&seed=1"}}}
     column = {"id": 2, "type": "column", "props": {"elem_id": OPENED}}
-    mine = {"components": [column, panel], "layout": {"id": 9, "children": [{"id": 2, "children": [{"id": 3}]}]}, "dependencies": []}
+    layout = {"id": 9, "children": [{"id": 2, "children": [{"id": 3}]}]}
+    mine = {"components": [column, panel], "layout": layout, "dependencies": [], "theme_hash": "0f"}
     assert hints.files(), "of the Gradio that is pinned"
     plain, linked, other = slim(document(mine)), slim_for_link(document(mine)), slim(document())
     picture = '<link rel="preload" as="fetch" crossorigin href="playground/live?card=a&amp;seed=1">'
-    assert picture in plain and plain.index(picture) < plain.index("gradio_config")
-    assert plain.count('rel="modulepreload"') + plain.count('as="style"') == len(hints.files())
-    assert linked.count('rel="modulepreload"') > 20 and 'rel="preload"' not in linked, "what a link opens with is not known"
+    theme = '<link rel="preload" as="style" href="theme.css?v=0f">'
+    assert picture in plain and theme in plain and theme in linked
+    assert plain.count('rel="modulepreload"') + plain.count('as="style" crossorigin') == len(hints.files())
+    assert linked.count('rel="modulepreload"') > 20 and linked.count('rel="preload"') == 1, "what a link opens with is not known"
     assert "<link" not in other, "no page of ours"
 
 

@@ -26,7 +26,7 @@ LEAST_BYTES = 600
 """A smaller answer is sent as it is."""
 QUALITY = 5
 """Of brotli: 11 makes Gradio's scripts 8 % smaller and takes thirty times as long."""
-_FILES = {"/assets/": NAMED_FOREVER, "/static/": A_DAY}
+_FILES = {"/assets/": NAMED_FOREVER, "/static/": A_DAY, "/theme.css": A_DAY}
 _TEXTS = ("text/", "application/javascript", "application/json", "image/svg+xml")
 
 

@@ -46,8 +46,8 @@ def _rewritten(html: str, gone: Callable[[Mapping[str, Any]], set[int]]) -> str:
     if config.get("footer_links"):  # the page's script opens the whole document when the API is asked for
         config["is_slim"] = True
     start, end = html[: found.start()], html[found.end() :]
-    if _columns(config):
-        start += links(config)
+    if _columns(config):  # after the script that all others wait for
+        end = end.replace("</head>", f"{links(config)}</head>", 1)
     return (
         f"{start}<script>window.gradio_config = {_safe(config)};</script><script>window.gradio_api_info = {_safe(endpoints)};</script>{end}"
     )

@@ -29,15 +29,16 @@ def files() -> tuple[str, ...]:
 def links(config: Mapping[str, Any]) -> str:
     """What stands in the head of the page's document, by its configuration of Gradio's.
 
-    Where a link says what it opens with, nothing is known here of pictures and styles, and a browser complains about what it
+    Where a link says what it opens with, nothing is known here of its pictures and styles, and a browser complains about what it
     fetched for nothing: then there are only scripts.
     """
+    theme = f'<link rel="preload" as="style" href="theme.css?v={escape(config.get("theme_hash", ""))}">'
     scripts = [f'<link rel="modulepreload" href="./assets/{name}">' for name in files() if name.endswith(".js")]
     if (opening := _opening(config)) is None:
-        return "".join(scripts)
+        return "".join([theme, *scripts])
     styles = [f'<link rel="preload" as="style" crossorigin href="./assets/{name}">' for name in files() if name.endswith(".css")]
     picture = f'<link rel="preload" as="fetch" crossorigin href="playground/live?{escape(opening)}">'
-    return "".join([picture, *scripts, *styles])
+    return "".join([theme, picture, *scripts, *styles])
 
 
 def _opening(config: Mapping[str, Any]) -> str | None:
