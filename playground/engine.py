@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,6 +51,11 @@ class _Seat:
     sha256: str
     users: int = 0
     memory: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def bytes(self) -> int:
+        """Of its weights."""
+        return self.model.bytes()
 
 
 @dataclass
@@ -292,7 +298,7 @@ class Engine:
     def resident_bytes(self) -> int:
         """Bytes of weights that are loaded now."""
         with self._lock:
-            return sum(seat.model.bytes() for seat in self._seats.values())
+            return sum(seat.bytes for seat in self._seats.values())
 
     def in_use(self) -> int:
         """How many requests are running now."""
@@ -372,12 +378,12 @@ class Engine:
         """Lets idle models go, least recently used first, until the rest fits. The newest always stays."""
         with self._lock:
             budget = self.settings.memory_mb * 2**20
-            total = sum(seat.model.bytes() for seat in self._seats.values())
+            total = sum(seat.bytes for seat in self._seats.values())
             for card_id, seat in list(self._seats.items())[:-1]:
                 if total <= budget:
                     break
                 if seat.users == 0:
-                    total -= seat.model.bytes()
+                    total -= seat.bytes
                     del self._seats[card_id]
 
 

@@ -149,7 +149,7 @@ class Latent:
 
     @classmethod
     def seed(cls, seed: int) -> Latent:
-        """`seed:N`."""
+        """`seed:N`; `seed_recipe` writes it at once."""
         return cls((Term(1.0, "seed", str(seed)),))
 
     def __str__(self) -> str:
@@ -209,6 +209,11 @@ class Latent:
         return core_schema.no_info_plain_validator_function(
             _validate_latent, serialization=core_schema.plain_serializer_function_ser_schema(str)
         )
+
+
+def seed_recipe(seed: int) -> str:
+    """What `Latent.seed` says in words: every picture of a sheet is told its own."""
+    return f"seed:{seed}"
 
 
 def _validate_latent(value: object) -> Latent:

@@ -56,7 +56,8 @@ class _Ticket:
     joined: float
     """What the clock said."""
     order: int
-    wake: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    wake: threading.Lock = field(default_factory=lambda: _held())
+    """Released once, when it was made by somebody else or may be made now."""
     done: bool = False
     answer: Any = None
     error: BaseException | None = None
@@ -240,6 +241,12 @@ class Passes:
             ticket.wake.release()
         if following is not None:
             following.wake.release()
+
+
+def _held() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 def named(function: Function) -> tuple[Any, tuple[int, int]]:

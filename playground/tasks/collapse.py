@@ -15,7 +15,7 @@ from playground.families.base import Model
 from playground.families.capabilities import HasCritic
 from playground.images import from_uint8, to_uint8
 from playground.knobs import MAX_SEED, Knob, Knobs, Seed
-from playground.latent import Latent, Noise
+from playground.latent import Noise, seed_recipe
 from playground.nets.classifier import Classifier
 from playground.tasks.base import Bench, Sheet, Task, able, register
 
@@ -97,7 +97,7 @@ class Collapse(Task):
             pictures.reshape(-1, *pictures.shape[2:]),
             len(seeds),
             tuple(labels),
-            tuple(str(Latent.seed(seed)) for _ in cards for seed in seeds),
+            tuple(seed_recipe(seed) for _ in cards for seed in seeds),
             tuple(seed for _ in cards for seed in seeds),
             facts,
             cards=tuple(name for name in cards for _ in seeds),

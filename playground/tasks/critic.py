@@ -13,7 +13,7 @@ from playground.families.base import Model
 from playground.families.capabilities import HasCritic
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import MAX_SEED, Knob, Knobs, Seed
-from playground.latent import Latent, Noise
+from playground.latent import Noise, seed_recipe
 from playground.tasks.base import Bench, Sheet, Task, register
 from playground.tasks.oddities import KINDS, SHOWN, auroc
 from playground.tasks.shared import PART, in_parts
@@ -68,7 +68,7 @@ class Critic(Task):
         shelf, count = bench.shelf.pictures, min(self.num_samples, len(bench.shelf.pictures))
         odd = strange(shelf)
         of_odd = judged(bench, np.concatenate([*odd.values()]))
-        cells = [(f"made {seed}", str(Latent.seed(seed)), seed) for seed in seeds[: len(pictures)]]
+        cells = [(f"made {seed}", seed_recipe(seed), seed) for seed in seeds[: len(pictures)]]
         cells += [(f"real {index}", "", 0) for index in range(count)] + [(name, "", 0) for name in odd]
         scores = torch.cat([made[: len(pictures)], real[:count], of_odd])
         order = scores.argsort(descending=True, stable=True).tolist()

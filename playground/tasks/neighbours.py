@@ -13,7 +13,7 @@ from torch import Tensor
 from playground.families.base import Model
 from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import MAX_SEED, Knob, Knobs, Seed
-from playground.latent import Latent, Noise
+from playground.latent import Latent, Noise, seed_recipe
 from playground.tasks.base import Bench, Sheet, Task, register
 
 Space = Literal["pixels", "features"]
@@ -98,7 +98,7 @@ class Neighbours(Task):
         for row, name in enumerate(self._names()):
             away = [f"{distance:.1f}" for distance in far[row]] if far else [""] * self.num_nearest
             labels += [f"{name}  ·  nearest at {', '.join(away)}{unit}" if far else name, *away]
-            latents += [str(Latent.seed(self._seeds()[row - 1])) if row else "", *[""] * self.num_nearest]
+            latents += [seed_recipe(self._seeds()[row - 1]) if row else "", *[""] * self.num_nearest]
         seeds = tuple(seed for seed in (0, *self._seeds()) for _ in range(columns))
         pictures = np.concatenate([rows[:, None], beside], axis=1).reshape(-1, *rows.shape[1:])
         return Sheet(pictures, columns, tuple(labels), tuple(latents), seeds, named=True, group=count, **more)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from playground.families.base import Model
 from playground.knobs import MAX_SEED, Knob, Seed
-from playground.latent import Latent, Noise
+from playground.latent import Noise, seed_recipe
 from playground.tasks.base import Bench, Sheet, Task, register
 
 LARGE = 64
@@ -34,7 +34,7 @@ class Sample(Task):
     def run(self, bench: Bench) -> Iterator[Sheet]:
         seeds = [(self.seed + index) % (MAX_SEED + 1) for index in range(self.num_samples)]
         z = bench.model.draw(bench.params, Noise(seeds))
-        latents = tuple(str(Latent.seed(seed)) for seed in seeds)
+        latents = tuple(seed_recipe(seed) for seed in seeds)
         columns = math.ceil(math.sqrt(self.num_samples))
         labels = tuple(f"seed {seed}" for seed in seeds)
         for pictures, share in bench.decode(z, seeds):
