@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -83,7 +84,12 @@ def weights(tmp_path: Path, pictures: Split, monkeypatch: pytest.MonkeyPatch) ->
     return folder
 
 
-def test_a_disk_that_fills_up_during_the_export_leaves_the_card_as_it_was(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left on device (os error 28)")]
+)
+def test_a_disk_that_fills_up_during_the_export_leaves_the_card_as_it_was(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
     card = CLASSIFIER_RECIPE.card
     folder = run_of(card, tmp_path).run()
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -91,7 +97,7 @@ def test_a_disk_that_fills_up_during_the_export_leaves_the_card_as_it_was(tmp_pa
     def export(self: ClassifierRecipe, network: nn.Module, folder: Path, *rest: object) -> None:
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(b"half of it")
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     monkeypatch.setattr(ClassifierRecipe, "export", export)
     with pytest.raises(TrainingError, match=r"could not be written .*No space left.*Free some disk space"):

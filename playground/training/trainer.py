@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -253,7 +254,7 @@ def writing(path: Path, keep: bool = False) -> Iterator[None]:
     """A disk that is full or gone is a sentence; what was half written there is taken away, unless it is to `keep`."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # torch says RuntimeError
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch says RuntimeError
         if not keep:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         raise TrainingError(
