@@ -268,6 +268,22 @@ def test_no_name_lies_on_another_or_on_a_mark(spots: list[tuple[str, float, floa
         assert not any(overlap(box, other) for other in [*boxes[:index], *(label.mark for label in labels)])
 
 
+def test_a_name_lies_on_what_is_faint_rather_than_nowhere() -> None:
+    label = Label("name", 50, 50, sides=("middle right", "middle left"))
+    right, left, plot = label.box("middle right"), label.box("middle left"), (100, 100)
+    assert place([label], [], *plot, faint=[right]) == ["middle left"]
+    assert place([label], [left], *plot, faint=[right]) == place([label], [], *plot, faint=[left, right]) == ["middle right"]
+    assert place([label], [left, right], *plot) == [""]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_reflow_has_its_name_though_it_lies_between_lines(bundled: Engine, narrow: bool) -> None:
+    named = [text for trace in frontier_figure(bundled, narrow).data for text in trace.text or ()]
+    assert "reflow" in named and {point.name for point in frontier(points_of(bundled)) if point.n == FULL and point.steps is None} <= {
+        *named
+    }
+
+
 @pytest.mark.parametrize("narrow", [False, True])
 def test_strengths_are_the_figures_that_were_measured(bundled: Engine, narrow: bool) -> None:
     plot, metrics = strengths_figure(bundled, narrow), written("metrics.json")

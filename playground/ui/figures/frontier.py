@@ -160,20 +160,19 @@ def _sides(points: Sequence[Point], best: Sequence[Point], floors: Sequence[tupl
     for point in order:
         first = "middle left" if point in best else "middle right" if point.steps is None or point.leads else "top center"
         labels.append(Label(point.words, *paper.pixel(*point.place), (first, *SIDES), must=point.steps is not None))
-    taken = [box for corners in _lines(points, best, floors, paper) for box in along(corners)]
+    taken = [box for path in paths(points) for box in along([paper.pixel(*point.place) for point in path])]
+    faint = [box for corners in _faint(best, floors, paper) for box in along(corners)]
     for n, floor in floors:
         x, y = paper.pixel(paper.across[0], math.log10(floor))
         taken.append((x, y, x + LETTER * len(_floor_words(n, floor)), y + LINE + FLOOR_SHIFT))
-    return dict(zip(order, place(labels, taken, paper.width, paper.height), strict=True))
+    return dict(zip(order, place(labels, taken, paper.width, paper.height, faint), strict=True))
 
 
-def _lines(
-    points: Sequence[Point], best: Sequence[Point], floors: Sequence[tuple[int, float]], paper: Paper
-) -> Iterator[list[tuple[float, float]]]:
-    """The corners of all lines of the plot, in pixels."""
+def _faint(best: Sequence[Point], floors: Sequence[tuple[int, float]], paper: Paper) -> Iterator[list[tuple[float, float]]]:
+    """The corners of the frontier and of the floors, in pixels."""
     steps = [place for one, other in pairwise(best) for place in (one.place, (other.place[0], one.place[1]), other.place)]
     levels = [[(end, math.log10(floor)) for end in paper.across] for _, floor in floors]
-    for corners in (steps, *levels, *([point.place for point in group] for group in paths(points))):
+    for corners in (steps, *levels):
         yield [paper.pixel(*corner) for corner in corners]
 
 

@@ -57,12 +57,16 @@ def along(corners: Sequence[tuple[float, float]]) -> Iterator[Box]:
             yield (x - 1, y - 1, x + 1, y + 1)
 
 
-def place(labels: Sequence[Label], taken: Sequence[Box], width: float, height: float) -> list[str]:
-    """The side of each label, "" where it has no room. Earlier ones choose first; no name lies on a mark, on `taken` or off the plot."""
+def place(labels: Sequence[Label], taken: Sequence[Box], width: float, height: float, faint: Sequence[Box] = ()) -> list[str]:
+    """The side of each label, "" where it has no room. Earlier ones choose first.
+
+    No name lies on a mark, on `taken` or off the plot, and one on what is `faint` only where it has no other room.
+    """
     full = [*taken, *(label.mark for label in labels)]
     sides = []
     for label in labels:
-        side = next((side for side in label.sides if _fits(label.box(side), full, width, height)), label.sides[0] if label.must else "")
+        fitting = (side for avoided in ([*full, *faint], full) for side in label.sides if _fits(label.box(side), avoided, width, height))
+        side = next(fitting, label.sides[0] if label.must else "")
         if side:
             full.append(label.box(side))
         sides.append(side)
