@@ -138,7 +138,7 @@ class Paper:
     def around(cls, points: Sequence[Point], floors: Sequence[float], narrow: bool) -> Paper:
         """With room for names at the edges."""
         x, y = [point.place[0] for point in points], [point.place[1] for point in points] + [math.log10(floor) for floor in floors]
-        room = 0.7 if narrow else 0.45
+        room = 0.7 if narrow else 0.5
         return cls(290 if narrow else 620, 350, (min(x) - room, max(x) + 0.3), (min(y) - 0.3, max(y) + 0.25))
 
     def pixel(self, x: float, y: float) -> tuple[float, float]:
