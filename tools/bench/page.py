@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -26,6 +26,7 @@ from tools.bench.timing import by_turns
 CARD, MANY_STEPS = "vae-fashion-28", "ddpm-fashion-28"
 EVENTS = 80
 LINE_MS = 60
+VISITS = 3
 STEPS = 20
 DRAGS: tuple[tuple[str, str, dict[str, Any], str, int], ...] = (
     ("1 picture", "sample", {"num_samples": 1}, "temperature", 30),
@@ -51,19 +52,32 @@ def rows() -> Iterator[Row]:
 
 
 def visits(chromium: Any, url: str) -> Iterator[Row]:
-    """Seconds until the first picture is there, and kilobytes sent: with an empty cache, and again with a full one."""
+    """Seconds until the first picture is there, and kilobytes sent: with an empty cache, and again with a full one; and over a line."""
     with empty_page() as empty:
-        first, again, base, base_again = [], [], [], []
-        for _ in range(3):
-            for address, cold, warm in ((url, first, again), (empty, base, base_again)):
-                with chromium.new_context(viewport={"width": 1440, "height": 900}) as context:
-                    cold.append(visit(context, address))
-                    warm.append(visit(context, address))
-    middle = [[statistics.median(one) for one in zip(*each, strict=True)] for each in (first, again, base, base_again)]
-    yield compared("First visit: until a picture is there", middle[0][0], "s", "an empty page", middle[2][0], "≤ 3")
-    yield compared("Second visit", middle[1][0], "s", "an empty page", middle[3][0], "≤ 1")
-    yield compared("First visit: sent", middle[0][1], "kB", "an empty page, compressed as ours", middle[2][1], "≤ 500")
-    yield compared("Second visit: sent", middle[1][1], "kB", "an empty page", middle[3][1])
+        (ours, again), (base, base_again) = _visited(chromium, [url, empty])
+        yield compared("First visit: until a picture is there", ours[0], "s", "an empty page", base[0], "≤ 3")
+        yield compared("Second visit", again[0], "s", "an empty page", base_again[0], "≤ 1")
+        yield compared("First visit: sent", ours[1], "kB", "an empty page, compressed as ours", base[1], "≤ 500")
+        yield compared("Second visit: sent", again[1], "kB", "an empty page", base_again[1])
+        with slow_line(url, LINE_MS) as far, slow_line(empty, LINE_MS) as far_empty:
+            (ours, again), (base, base_again) = _visited(chromium, [far, far_empty])
+        yield compared(f"First visit, {LINE_MS} ms of round trip", ours[0], "s", "an empty page", base[0])
+        yield compared(f"Second visit, {LINE_MS} ms of round trip", again[0], "s", "an empty page", base_again[0])
+
+
+def _visited(chromium: Any, addresses: Sequence[str]) -> list[tuple[list[float], list[float]]]:
+    """Of each address the medians of what `visit` says, the first time and the second, by turns."""
+    found: list[tuple[list[tuple[float, float]], list[tuple[float, float]]]] = [([], []) for _ in addresses]
+    for _ in range(VISITS):
+        for address, (cold, warm) in zip(addresses, found, strict=True):
+            with chromium.new_context(viewport={"width": 1440, "height": 900}) as context:
+                cold.append(visit(context, address))
+                warm.append(visit(context, address))
+    return [(_medians(cold), _medians(warm)) for cold, warm in found]
+
+
+def _medians(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [statistics.median(each) for each in zip(*rows, strict=True)]
 
 
 def visit(context: Any, url: str) -> tuple[float, float]:
