@@ -83,18 +83,23 @@ def test_a_failure_is_named_and_does_not_stop_the_others(
 # -- the report ---------------------------------------------------------------------------------------------------------
 
 
-def log_of(folder: Path, count: int, **figures: float) -> Path:
+def log_of(folder: Path, count: int, **growth: float) -> Path:
+    """A run's log, with figures that grow by so much a step."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [{"step": step, "minutes": step / 100, "pictures_per_second": 9.0, **figures, "loss": 1 / (1 + step)} for step in range(count)]
+    lines: list[dict[str, float]] = [
+        {"step": step, "minutes": step / 100, "pictures_per_second": 9.0, "loss": 1 / (1 + step)}
+        | {name: step * by for name, by in growth.items()}
+        for step in range(count)
+    ]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
 
 def test_curves_are_what_was_logged(tmp_path: Path):
-    curves = read_curves(log_of(tmp_path, 40, psnr_db=20.0))
-    assert list(curves) == ["minutes", "psnr_db", "loss"]
+    curves = read_curves(log_of(tmp_path, 40, penalty=0.0))
+    assert list(curves) == ["minutes", "loss"], "what never changes is no curve"
     assert np.allclose(curves["loss"], 1 / (1 + np.arange(40))) and np.allclose(curves["minutes"], np.arange(40) / 100)
-    many = read_curves(log_of(tmp_path, 5, **{f"figure_{index}": 0.0 for index in range(9)}))
+    many = read_curves(log_of(tmp_path, 5, **{f"figure_{index}": 1.0 for index in range(9)}))
     assert len(many) == MAX_CURVES + 1
 
 
