@@ -107,6 +107,13 @@ def test_seed_buttons_and_resets(tab: Tab) -> None:
     tab.settled("seed=0")
 
 
+def test_times_have_the_unit_that_suits_them(tab: Tab) -> None:
+    tab.open("sample")
+    for ms, words in ((3.21, "3.2 ms"), (99.6, "100 ms"), (2349, "2.3 s")):
+        tab.page.evaluate("([id, ms]) => { const panel = playground.panels[id]; panel.about.ms = ms; panel.describe(); }", [tab.panel, ms])
+        assert tab.caption().endswith(words)
+
+
 def test_traverse_is_scrubbed_without_asking_again(tab: Tab) -> None:
     tab.open("traverse").shot("traverse")
     assert tab.of("about.count") == 15 and "start" in tab.caption()

@@ -18,6 +18,7 @@
   const playground = (window.playground = { panels: {}, latencies: [] });
   const $ = (root, selector) => root.querySelector(selector);
   const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const duration = (ms) => (ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`);
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
   const toQuery = (names, values) => {
@@ -307,7 +308,7 @@
       const words = this.isGrid && !this.touched ? (named ? (this.unnamed ? ["tap a picture for its name"] : []) : [`${count} picture${count > 1 ? "s" : ""}`]) : [`${label}`];
       $(this.element, ".lp-answer").textContent = says;
       this.caption.classList.remove("lp-error");
-      this.caption.textContent = [...words, ...facts, `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`].join("  ·  ");
+      this.caption.textContent = [...words, ...facts, duration(ms)].join("  ·  ");
       const shown = named ? (this.isGrid ? labels : this.frame.map((index) => labels[index])).join(", ") : label;
       this.canvas.setAttribute("aria-label", `${this.props.title}: ${this.isGrid && !named ? `${count} pictures, ${label} selected` : shown}`);
       this.scrub.setAttribute("aria-valuetext", label);
