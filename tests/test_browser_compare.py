@@ -234,6 +234,26 @@ def test_the_zip_holds_what_is_on_the_board(tab: Tab) -> None:
     assert tab.settled() == png_text(sheet)["playground"]
 
 
+def test_numbers_above_columns_are_thinned_where_they_have_no_room(tab: Tab) -> None:
+    compare(tab, "sheet", ["vae-fashion-28"], x_values="0, 100", y_values="3")
+    every = """([panel, heads, pitch]) => { // numbers of about 7 pixels a digit
+      const context = document.createElement("canvas").getContext("2d");
+      context.font = "12px system-ui, sans-serif";
+      return window.playground.panels[panel].every(context, heads, pitch); }"""
+    numbers, names = ["0", "25", "50", "75", "100"], ["DDPM", "DDIM", "Euler"]
+    cases = (
+        (numbers, 40, 1),
+        (numbers, 16, 2),
+        (numbers, 8, 4),
+        (["0", "33", "67", "100"], 14, 3),
+        (["7"], 3, 1),
+        (names, 3, 1),
+        ([], 3, 1),
+    )
+    for heads, pitch, wanted in cases:
+        assert tab.page.evaluate(every, [tab.panel, heads, pitch]) == wanted, heads
+
+
 def test_two_comparisons_at_once_never_mix(chromium: Browser, site: Site) -> None:
     with browse(chromium, site.url) as mine, browse(chromium, site.url) as yours:
         compare(mine, "seed", ["vae-fashion-28", "gan-fashion-28"], seed=1)

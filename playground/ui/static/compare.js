@@ -181,9 +181,10 @@
       if (this.touched && count > 1 && this.selected < count) this.outline(context, ...cell(this.selected), size * scale, ratio);
       context.restore();
       Object.assign(context, { fillStyle: "#d4d4d8", textAlign: "center", textBaseline: "middle" });
+      const every = this.every(context, heads, pitch * scale), room = (every * pitch - GAP) * scale;
       heads.forEach((head, column) => {
         const at = x + (column * pitch + size / 2) * scale;
-        if (at > inner.x && at < inner.x + inner.width) context.fillText(head, at, y > inner.y ? y - MARGIN / 2 * ratio : box.y + MARGIN / 2 * ratio, size * scale);
+        if (column % every === 0 && at > inner.x && at < inner.x + inner.width) context.fillText(head, at, y > inner.y ? y - MARGIN / 2 * ratio : box.y + MARGIN / 2 * ratio, room);
       });
       context.textAlign = "right";
       sides.forEach((side, row) => {
@@ -191,6 +192,12 @@
         if (at > inner.y && at < inner.y + inner.height) context.fillText(side, Math.max(x, inner.x) - 6 * ratio, at);
       });
       return { x, y, pitch: pitch * scale, columns, count, across: across * scale, down: down * scale, room: inner };
+    }
+
+    every(context, heads, pitch) { // of numbers that have no room side by side, only so manyth are written, the first and the last always
+      const widest = Math.max(...heads.map((head) => context.measureText(`${head} `).width)), last = heads.length - 1;
+      if (heads.some((head) => Number.isNaN(+head))) return 1;
+      return [...heads.keys()].find((step) => step && last % step === 0 && (step === last || widest <= step * pitch)) ?? 1;
     }
 
     paintRow(context, bitmap, pane, box, ratio) { // the chosen frame large, then the whole strip
