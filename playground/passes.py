@@ -45,6 +45,12 @@ class Visit:
     """When its last pass ended."""
 
 
+def _held() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
 @dataclass(eq=False)
 class _Ticket:
     """One pass that waits its turn."""
@@ -56,7 +62,7 @@ class _Ticket:
     joined: float
     """What the clock said."""
     order: int
-    wake: threading.Lock = field(default_factory=lambda: _held())
+    wake: threading.Lock = field(default_factory=_held)
     """Released once, when it was made by somebody else or may be made now."""
     done: bool = False
     answer: Any = None
@@ -241,12 +247,6 @@ class Passes:
             ticket.wake.release()
         if following is not None:
             following.wake.release()
-
-
-def _held() -> threading.Lock:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
 
 
 def named(function: Function) -> tuple[Any, tuple[int, int]]:
