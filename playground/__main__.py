@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--all", action="store_true", help="every trained card")
     evaluate.add_argument("--sweep", metavar="KNOB=VALUE,…", help="quality and cost for each value of a knob, into sweeps.json")
     evaluate.add_argument("--times", action="store_true", help="only measure again how long a picture takes, here and now")
+    evaluate.add_argument("--judged", action="store_true", help="only judge the first test pictures again, into judged.json")
     evaluate.add_argument("--num-samples", type=int, default=10_000, help="pictures to generate and to test on")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
@@ -181,7 +182,13 @@ def _evaluate(options: argparse.Namespace, rest: Sequence[str]) -> None:
         for line in Times(run).run(chosen):
             print(line, flush=True)
         return
-    run.run(chosen)
+    if not options.judged:
+        run.run(chosen)
+    if not run.knobs:
+        from playground.training.judgements import Judgements
+
+        for line in Judgements(run).run(chosen):
+            print(line, flush=True)
 
 
 def _publish(options: argparse.Namespace, rest: Sequence[str]) -> None:

@@ -128,6 +128,17 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+JUDGED = "judged.json"
+"""How a card judges the first test pictures: its `values`, the `knobs` that they were found with, and what they are `of`."""
+
+
+def judged_of(cards: Mapping[str, Card], card_id: str) -> dict[str, Any]:
+    """What judgements of a card are of: its weights, and the test pictures of its data set, by their hashes."""
+    card = cards[card_id]
+    pictures = cards.get(f"pictures-{card.dataset}")
+    return {"weights": card.weights_sha256, "pictures": dict(pictures.files) if pictures else {}}
+
+
 def write_hashes(manifest: Path, card_id: str, names: list[str]) -> None:
     """Records the sha256 of a card's files in its `[card.files]` table; the rest of the manifest stays as it is.
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 
 from playground import hub, passes
-from playground.cards import Card, Catalogue, bundled_cards, find_card
+from playground.cards import JUDGED, Card, Catalogue, bundled_cards, find_card, judged_of
 from playground.device import device_words, pick_device, pick_dtype
 from playground.errors import BadRequest, BadWeights, NotCapable, PlaygroundError, TooMuch
 from playground.families import FAMILIES, Model
@@ -93,6 +93,9 @@ class _Visit:
 
     def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
         return self.engine.swept(card)
+
+    def judged(self, card: str) -> Mapping[str, Any]:
+        return self.engine.judged(card)
 
     @contextmanager
     def lend(self, card: str, knobs: Mapping[str, Any]) -> Iterator[Bench]:
@@ -262,6 +265,11 @@ class Engine:
     def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
         """What `evaluate --sweep` wrote of a card of ours: knob to rows, by rising value; empty when there is nothing."""
         return self._written(card, "sweeps.json") if card in list(self._cards) else {}
+
+    def judged(self, card: str) -> Mapping[str, Any]:
+        """What `evaluate` wrote of how a card of ours judges the first test pictures; empty for other weights or pictures."""
+        found = self._written(card, JUDGED) if card in list(self._cards) else {}
+        return found if found.get("of") == judged_of(self._cards, card) else {}
 
     def _written(self, card: str, name: str) -> Mapping[str, Any]:
         file = self._folder(find_card(self._cards, card)) / name

@@ -15,13 +15,13 @@ from playground.engine import Engine
 from playground.errors import BadKnob, BadLatent
 from playground.families import FAMILIES
 from playground.families.capabilities import HasCritic, HasEvidence, HasLikelihood, HasVariationalBound
+from playground.families.judging import Judge, judge_of
 from playground.images import from_uint8, pack
 from playground.latent import MAX_TERMS, Latent, Noise
 from playground.request import Request
 from playground.result import Result
 from playground.settings import Settings
 from playground.tasks.arithmetic import added
-from playground.tasks.lens import Judge, judge_of
 from playground.tasks.neighbours import nearest, told
 from playground.ui.figures import FIGURES
 from tests.tiny import TINY_CARDS, TinyEngine

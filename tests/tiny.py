@@ -57,5 +57,8 @@ class TinyEngine(Engine):
     def measured(self, card: str) -> Mapping[str, Any]:
         return {}
 
+    def judged(self, card: str) -> Mapping[str, Any]:
+        return {}
+
     def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
         return {}

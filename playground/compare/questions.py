@@ -9,6 +9,7 @@ from playground.compare.base import Grid, Pane, Question, dialled, register
 from playground.engine import Engine
 from playground.errors import NotCapable
 from playground.families import Model
+from playground.families.judging import judge_of
 from playground.images import from_uint8
 from playground.knobs import Knob, Knobs, Seed
 from playground.latent import Latent
@@ -16,7 +17,7 @@ from playground.request import Request
 from playground.result import Result
 from playground.tasks import Task
 from playground.tasks.interpolate import Interpolate
-from playground.tasks.lens import Lens, judge_of
+from playground.tasks.lens import Lens
 from playground.tasks.reconstruct import Reconstruct
 from playground.tasks.sample import Sample
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from playground.cards import Card, bundled_cards, find_card, write_source
+from playground.cards import JUDGED, Card, bundled_cards, find_card, write_source
 from playground.errors import BadRequest, BadWeights, HubUnreachable, PlaygroundError
 from playground.hub.download import git_sha1
 from playground.hub.places import page_of
 
-BESIDE = ("README.md", "metrics.json", "sweeps.json", "training.png")
+BESIDE = ("README.md", "metrics.json", "sweeps.json", JUDGED, "training.png")
 """Published too where they are there: words and figures, which may change while the weights stay."""
 BACKOFF_SECONDS = 1.0
 _HUBS_OWN = ".gitattributes"

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from playground.cards import Card
@@ -248,6 +249,11 @@ class Bench:
     def swept(self, card: str = "") -> Mapping[str, list[Mapping[str, Any]]]:
         """Quality and cost of a card (of this one without a name) as a knob moves: knob to rows of `value`, `classifier_fd`, and so on."""
         return self.house.swept(card or self.card)
+
+    def judged(self) -> NDArray[np.float64]:
+        """What is written of how this card, at these knobs, judges the first test pictures, (N,); empty where nothing is."""
+        found = self.house.judged(self.card)
+        return np.array(found["values"] if found and found["knobs"] == self.params.to_plain() else [], dtype=np.float64)
 
     def remembered(self, key: str, make: Callable[[], _R]) -> _R:
         """What `make` makes, made once for as long as the model is loaded: for what is slow and asked again and again."""

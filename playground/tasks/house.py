@@ -55,6 +55,10 @@ class House(Protocol):
         """What its `sweeps.json` holds: by knob, one row of figures for each measured value; empty when there is nothing."""
         ...
 
+    def judged(self, card: str) -> Mapping[str, Any]:
+        """What its `judged.json` holds: `values`, and the `knobs` they were found with; empty where there is none for these weights."""
+        ...
+
     def lend(self, card: str, knobs: Mapping[str, Any]) -> AbstractContextManager[Bench]:
         """Another card at work on the same request, at its own defaults but for `knobs`; its weights then belong to the answer."""
         ...

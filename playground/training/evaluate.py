@@ -112,10 +112,10 @@ class EvaluationRun:
         return described
 
 
-def write_json(file: Path, found: Mapping[str, Any]) -> None:
+def write_json(file: Path, found: Mapping[str, Any], indent: int | None = 2) -> None:
     """All of it or nothing: a reader never sees half a file."""
     part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps(found, indent=2) + "\n")
+    part.write_text(json.dumps(found, indent=indent) + "\n")
     part.replace(file)
 
 

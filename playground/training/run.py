@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from playground.cards import bundled_cards, find_card, write_hashes
+from playground.cards import JUDGED, bundled_cards, find_card, write_hashes
 from playground.device import device_words, pick_device
 from playground.errors import UnknownCard
 from playground.families import FAMILIES
@@ -38,7 +38,7 @@ from playground.training.recipes.wgan import WGANRecipe
 from playground.training.report import REPORT, write_report
 from playground.training.trainer import CHECKPOINT, LOG, Budget, Trainer, writing
 
-UNHASHED = ("README.md", "metrics.json", "sweeps.json", REPORT)
+UNHASHED = ("README.md", "metrics.json", "sweeps.json", JUDGED, REPORT)
 """Words about the weights may change; the weights may not."""
 
 RECIPES: dict[str, type[Recipe]] = {
