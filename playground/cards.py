@@ -25,6 +25,10 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"(?!.*(?:--|\.\.|\.git$))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b", re.ASCII)  # what the Hub's client takes
 
 
+JUDGED = "judged.json"
+"""How a card judges the first test pictures: its `values`, the `knobs` that they were found with, and what they are `of`."""
+
+
 @dataclass(frozen=True)
 class Card:
     """One entry of the manifest: a family, its files with their sha256 (64 hex digits), and where they come from."""
@@ -126,10 +130,6 @@ def file_sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-JUDGED = "judged.json"
-"""How a card judges the first test pictures: its `values`, the `knobs` that they were found with, and what they are `of`."""
 
 
 def judged_of(cards: Mapping[str, Card], card_id: str) -> dict[str, Any]:

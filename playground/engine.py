@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import threading
 import time
@@ -38,9 +36,7 @@ from playground.result import Guest, Result, Timing
 from playground.settings import Settings
 from playground.shelf import Shelf
 from playground.tasks import TASKS, Bench, Sheet, Task
-
-MAX_WRITTEN = 2**20
-"""Bytes of the largest file of figures that is read."""
+from playground.written import is_figure, read_written
 
 
 @dataclass
@@ -260,7 +256,7 @@ class Engine:
     def measured(self, card: str) -> Mapping[str, Any]:
         """What `evaluate` wrote of a card; empty when there is nothing. Figures of a model that somebody added are somebody's words:
         those that are no finite numbers are left out."""
-        return {name: figure for name, figure in self._written(card, "metrics.json").items() if _is_figure(figure)}
+        return {name: figure for name, figure in self._written(card, "metrics.json").items() if is_figure(figure)}
 
     def swept(self, card: str) -> Mapping[str, list[Mapping[str, Any]]]:
         """What `evaluate --sweep` wrote of a card of ours: knob to rows, by rising value; empty when there is nothing."""
@@ -272,14 +268,7 @@ class Engine:
         return found if found.get("of") == judged_of(self._cards, card) else {}
 
     def _written(self, card: str, name: str) -> Mapping[str, Any]:
-        file = self._folder(find_card(self._cards, card)) / name
-        if not file.exists() or file.stat().st_size > MAX_WRITTEN:
-            return {}
-        try:
-            written = json.loads(file.read_text())
-        except ValueError:
-            return {}
-        return written if isinstance(written, dict) else {}
+        return read_written(self._folder(find_card(self._cards, card)) / name)
 
     def look_up(self, request: Request, recipe: Latent) -> Pictures:
         """The picture a recipe stands for, (H, W, C) uint8: the given one itself, or the decoded latent."""
@@ -393,11 +382,6 @@ class Engine:
                 if seat.users == 0:
                     total -= seat.bytes
                     del self._seats[card_id]
-
-
-def _is_figure(figure: Any) -> bool:
-    numbers = [figure.get("value"), figure.get("n")] if isinstance(figure, dict) else [None]
-    return all(isinstance(number, (int, float)) and math.isfinite(number) for number in numbers)
 
 
 def why(error: Exception) -> str:
