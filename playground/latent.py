@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -49,25 +49,33 @@ class Noise:
 
     def normal(self, shape: Sequence[int], stream: str = "latent") -> Tensor:
         """Standard normal numbers, float32 (B, *shape)."""
-        return torch.stack([torch.randn(tuple(shape), generator=self._generator(seed, stream)) for seed in self.seeds])
+        return self._filled(torch.randn, shape, stream)
 
     def uniform(self, shape: Sequence[int], stream: str) -> Tensor:
         """Uniform numbers in [0, 1), float32 (B, *shape)."""
-        return torch.stack([torch.rand(tuple(shape), generator=self._generator(seed, stream)) for seed in self.seeds])
+        return self._filled(torch.rand, shape, stream)
 
     def generators(self, stream: str) -> list[torch.Generator]:
         """A fresh generator a picture, for code that draws by itself."""
-        return [self._generator(seed, stream) for seed in self.seeds]
+        return [torch.Generator().manual_seed(_seed_of(seed, stream)) for seed in self.seeds]
 
     def slice(self, start: int, stop: int) -> Noise:
         """The noise of pictures start..stop-1."""
         return Noise(self.seeds[start:stop])
 
-    @staticmethod
-    def _generator(seed: int, stream: str) -> torch.Generator:
-        if stream != "latent":
-            seed = int.from_bytes(hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=7).digest(), "big")
-        return torch.Generator().manual_seed(seed)
+    def _filled(self, draw: Callable[..., Tensor], shape: Sequence[int], stream: str) -> Tensor:
+        """What `draw` draws of each seed; one generator is told them in turn."""
+        numbers, generator = torch.empty(len(self), *shape), torch.Generator()
+        for own, seed in zip(numbers.unbind(), self.seeds, strict=True):
+            draw(tuple(shape), generator=generator.manual_seed(_seed_of(seed, stream)), out=own)
+        return numbers
+
+
+def _seed_of(seed: int, stream: str) -> int:
+    """The seed of a stream of a picture's numbers."""
+    if stream == "latent":
+        return seed
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=7).digest(), "big")
 
 
 # -- recipes ------------------------------------------------------------------------------------------------------------

@@ -45,12 +45,6 @@ class Visit:
     """When its last pass ended."""
 
 
-def _held() -> threading.Lock:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
 @dataclass(eq=False)
 class _Ticket:
     """One pass that waits its turn."""
@@ -62,14 +56,14 @@ class _Ticket:
     joined: float
     """What the clock said."""
     order: int
-    wake: threading.Lock = field(default_factory=_held)
-    """Released once, when it was made by somebody else or may be made now."""
+    wake: threading.Lock = field(default_factory=threading.Lock)
+    """Held while it waits; released once, when it was made by somebody else or may be made now."""
     done: bool = False
     answer: Any = None
     error: BaseException | None = None
 
     def __len__(self) -> int:
-        return len(self.rows[0])
+        return self.rows[0].shape[0]
 
     @property
     def fits(self) -> bool:
@@ -159,6 +153,7 @@ class Passes:
             if leads:
                 self._free -= 1
             else:
+                ticket.wake.acquire()
                 self._waiting.append(ticket)
                 self._changed.notify_all()
         if not leads:

@@ -134,7 +134,7 @@ class Draws(Noise):
     """Many draws at once, from one generator a stream."""
 
     def normal(self, shape: Sequence[int], stream: str = "latent") -> Tensor:
-        return torch.randn(len(self), *shape, generator=self._generator(0, stream))
+        return torch.randn(len(self), *shape, generator=Noise([0]).generators(stream)[0])
 
 
 @each_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from playground.families import FAMILIES
 from playground.request import Request
 from playground.settings import PROJECT, Settings
 from playground.ui.doors import CLOSING, Doors, _is_new
+from playground.ui.serving import _warm_up
 from playground.ui.signing import matches
 from tests.browsing import CARD, browse
 from tests.conftest import opened
@@ -139,6 +141,15 @@ def test_ready_waits_for_the_first_model_and_stays_so_until_a_stop() -> None:
     assert doors.is_ready, "a model that was let go is no reason to send people away"
     doors.stopping.set()
     assert not doors.is_ready
+
+
+def test_what_is_there_to_stay_is_not_looked_through_for_garbage() -> None:
+    before = gc.get_freeze_count()
+    _warm_up(Doors(TinyEngine()))
+    try:
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
 
 
 def test_a_stop_waits_for_answers_and_for_the_line() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -74,11 +75,20 @@ def serve(settings: Settings) -> None:
     page = build(engine)
     launch(page, engine, doors, prevent_thread_lock=True)
     engine.log.tell("start", device=engine.device.type)
-    for work in (doors.warm, warm_up):
-        threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=_warm_up, args=(doors,), daemon=True).start()
     while not doors.stopping.wait(1.0):  # with a limit, so that signals are seen on every system
         pass
     _close(page, doors)
+
+
+def _warm_up(doors: Doors) -> None:
+    """Gets ready whatever the first visitors would wait for."""
+    doors.warm()
+    warm_up()
+    # Modules, page and first model are there to stay. Looking for garbage among their 700,000 objects would, now and then, keep everybody
+    # waiting for a third of a second.
+    gc.collect()
+    gc.freeze()
 
 
 def _engine(settings: Settings) -> Engine:
