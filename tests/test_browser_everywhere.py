@@ -121,3 +121,15 @@ def test_they_fit_a_phone(chromium: Browser, site: Site, task: str) -> None:
         tab.open(task).shot(f"phone-{task}")
         assert tab.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
         expect(tab.find(".lp-stage canvas")).to_be_in_viewport()
+
+
+def test_names_have_room_on_a_phone(chromium: Browser, site: Site) -> None:
+    with browse(chromium, site.url, viewport=PHONE, has_touch=True) as tab:
+        tab.open("lens").shot("phone-lens")
+        longest = tab.page.evaluate(
+            "panel => { const { about } = playground.panels[panel]; return playground.panels[panel].longest(about.labels); }", tab.panel
+        )
+        cell, pitch, across = (tab.of(name) for name in ("cell", "pitch", "across"))
+        assert longest * 10 / 12 <= cell > 50, "letters of ten pixels can be read"
+        tab.find(".lp-stage canvas").tap(position={"x": 1.5 * cell, "y": 1.3 * pitch})
+        assert tab.of("selected") == across + 1, "what is between pictures belongs to the nearest"

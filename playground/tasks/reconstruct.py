@@ -73,7 +73,7 @@ class Reconstruct(Task):
         latents = (str(self.picture), recipe, "", *(recipe for _, recipe in rest))
         facts = {"psnr_db": psnr_db(x, back[:1]).item(), "ssim": ssim(x, back[:1]).item()}
         columns = 2 if len(labels) == 4 else 3 if len(labels) <= 6 else 4
-        return Sheet(np.concatenate(pictures), columns, labels, latents, (0,) * len(labels), facts, progress=share)
+        return Sheet(np.concatenate(pictures), columns, labels, latents, (0,) * len(labels), facts, named=True, progress=share)
 
     def _num_draws(self, bench: Bench) -> int:
         return self.num_samples if isinstance(bench.model, HasPosterior) else 0

@@ -55,6 +55,7 @@
 
   const GAP = 2; // pixels of the page between pictures
   const TITLES = "12px system-ui, sans-serif";
+  const SMALLEST = 10; // pixels of a name's letters where they have little room
   const LEGIBLE = 40; // pixels of the page that a picture must be wide for its name to be read
   const LINE = 17, BELOW = 5; // and for each line of the name below one, where they have names
   const whole = (across, down, width, height, size, name = 0) => { // the factor that pictures are enlarged by, in device pixels
@@ -205,13 +206,15 @@
     get places() { return this.isGrid || this.about.group === 1 ? this.about.count : this.about.columns; } // what can be selected
     get frame() { return [...Array(this.about.group).keys()].map((row) => this.selected + row * this.about.columns); } // a film's pictures at once
 
-    // As many columns as make the pictures largest; a square of four ends keeps its own.
+    // As many columns as make the pictures largest, and of those the ones with most room for names; a square of four ends keeps its own.
     columns(width, height) {
       const { size, count, columns } = this.about;
       if (!this.isGrid) return this.about.group;
       if (this.props.view === "film" || this.props.view === "map" || this.about.group > 1 || this.isTable) return columns; // their rows mean something
-      const factor = (across) => whole(across, Math.ceil(count / across), width, height, size, this.name);
-      return [...Array(count).keys()].reduce((best, index) => (factor(index + 1) > factor(best) ? index + 1 : best), columns);
+      const longest = this.name && this.longest(this.about.labels) * SMALLEST / 12;
+      const worth = (across) => [whole(across, Math.ceil(count / across), width, height, size, this.name), Math.min(longest, width / across)];
+      const better = ([factor, room], [other, rest]) => factor > other || (factor === other && room > rest);
+      return [...Array(count).keys()].reduce((best, index) => (better(worth(index + 1), worth(best)) ? index + 1 : best), columns);
     }
 
     draw() {
@@ -241,19 +244,20 @@
     paint(canvas, cells, across, down, width, height, size) {
       const named = canvas === this.canvas ? this.name : 0, ratio = devicePixelRatio || 1;
       const [left, top] = canvas === this.canvas ? (this.margins = this.titles(canvas)) : [0, 0];
-      const factor = whole(across, down, width - left, height - top, size, named), cell = Math.max(1, Math.round(size * factor)), space = cells.length > 1 ? Math.round(GAP * ratio) : 0, pitch = cell + space + Math.round(named * ratio);
-      const own = across * cell + space * (across - 1) + left * ratio;
-      canvas.width = named && this.isTitled ? clamp(this.longest(canvas) * ratio, own, Math.max(own, (width - 24) * ratio)) : own;
-      canvas.height = down * pitch - space + top * ratio;
+      const factor = whole(across, down, width - left, height - top, size, named), cell = Math.max(1, Math.round(size * factor)), gap = cells.length > 1 ? Math.round(GAP * ratio) : 0, pitch = cell + gap + Math.round(named * ratio);
+      const aside = named && !this.isTitled && !this.isTable ? this.aside(cell, Math.floor((width * ratio) / across), ratio) : 0, space = gap + 2 * aside;
+      const own = across * (cell + space) - gap + left * ratio;
+      canvas.width = named && this.isTitled ? clamp(this.longest(this.titled) * ratio, own, Math.max(own, (width - 24) * ratio)) : own;
+      canvas.height = down * pitch - gap + top * ratio;
       canvas.style.width = `${canvas.width / ratio}px`;
       canvas.style.height = `${canvas.height / ratio}px`;
       const context = canvas.getContext("2d");
       context.imageSmoothingEnabled = factor < 1; // crisp when enlarged, smooth when reduced
       context.imageSmoothingQuality = "high";
       cells.forEach((index, place) => {
-        const x = (place % across) * (cell + space) + left * ratio, y = Math.floor(place / across) * pitch + top * ratio;
+        const x = (place % across) * (cell + space) + left * ratio + aside, y = Math.floor(place / across) * pitch + top * ratio;
         context.drawImage(this.bitmap, (index % this.about.columns) * size, Math.floor(index / this.about.columns) * size, size, size, x, y, cell, cell);
-        if (named) this.write(context, index, x, y + cell, cell, canvas.width, ratio);
+        if (named) this.write(context, index, x, y + cell, cell, this.isTitled ? canvas.width : cell + 2 * aside - 4 * ratio, ratio);
         if (index % this.places === this.selected && cells.length > 1 && (canvas === this.strip || (this.touched && this.isGrid))) {
           context.strokeStyle = "#fff"; context.lineWidth = 4 * ratio; context.strokeRect(x + ratio, y + ratio, cell - 2 * ratio, cell - 2 * ratio);
           context.strokeStyle = getComputedStyle(this.element).getPropertyValue("--lp-accent"); context.lineWidth = 2 * ratio; context.strokeRect(x + ratio, y + ratio, cell - 2 * ratio, cell - 2 * ratio);
@@ -282,21 +286,25 @@
 
     get name() { return this.about.named && !this.unnamed ? BELOW + LINE * Math.max(...this.about.labels.map((label) => label.split("\n").length)) : 0; }
     get isTitled() { return this.isGrid && this.about.group > 1; } // rows of a kind: one name each
-    longest(canvas) { // line of a name, in pixels of the page
-      const context = canvas.getContext("2d"), lines = this.about.labels.filter((_, index) => index % this.about.columns === 0).flatMap((label) => label.split("\n"));
+    get titled() { return this.about.labels.filter((_, index) => index % this.about.columns === 0); }
+    longest(labels) { // line of a name, in pixels of the page
+      const context = this.canvas.getContext("2d");
       context.font = TITLES;
-      return Math.ceil(Math.max(...lines.map((line) => context.measureText(line).width)));
+      return Math.ceil(Math.max(...labels.flatMap((label) => label.split("\n")).map((line) => context.measureText(line).width)));
     }
-    write(context, index, left, below, cell, width, ratio) { // a name below its picture, or a title below its row, cut to fit
+    aside(cell, pitch, ratio) { // device pixels on either side of a picture, so that the longest name has room where there is any
+      const wanted = Math.min((this.longest(this.about.labels) + 6) * ratio, pitch - Math.round(GAP * ratio));
+      return Math.max(0, Math.floor((wanted - cell) / 2));
+    }
+    write(context, index, left, below, cell, room, ratio) { // a name below its picture, or a title below its row, cut to fit
       const { labels, columns } = this.about, titled = this.isTitled;
       if (titled && index % columns) return;
-      const room = titled ? width : cell - 4 * ratio;
       context.textAlign = titled ? "left" : "center";
       context.fillStyle = "#d4d4d8";
       (labels[index] || "").split("\n").forEach((line, row) => {
         let shown = line;
         context.font = `${12 * ratio}px system-ui, sans-serif`; // smaller where that makes it fit, cut where not
-        context.font = `${ratio * clamp(12 * room / context.measureText(line).width, 10, 12)}px system-ui, sans-serif`;
+        context.font = `${ratio * clamp(12 * room / context.measureText(line).width, SMALLEST, 12)}px system-ui, sans-serif`;
         while (shown.length > 2 && context.measureText(shown).width > room) shown = `${shown.slice(0, -2)}…`;
         context.fillText(shown, titled ? left : left + cell / 2, below + (LINE * (row + 1) - 2) * ratio);
       });
