@@ -9,7 +9,7 @@ run: .venv/.run
 	$(BIN)/python app.py
 
 test: .venv/.dev lint types
-	sh tools/system_packages.sh chromium dataset-fashion-mnist
+	sh tools/system_packages.sh chromium-headless-shell dataset-fashion-mnist
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 # With what takes long and needs Ray: an engine on a cluster of two nodes
