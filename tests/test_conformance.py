@@ -247,8 +247,8 @@ def test_encoding_and_decoding(engine: Engine, card: str, model: Model, params: 
     with torch.inference_mode():
         z = model.encode(x, params)
         assert z.shape == (20, *model.latent.shape) and torch.isfinite(z).all()
-        alone = torch.cat([model.encode(x[index : index + 1], params) for index in range(20)])
-        assert torch.allclose(z, alone, atol=2e-4)
+        alone = torch.cat([model.encode(x[index : index + 1], params) for index in range(5)])
+        assert torch.allclose(z[:5], alone, atol=2e-4)
         *_, last = model.decode(z, model.Params.parse({}), Noise([0] * 20))
     assert last.x.shape == x.shape and not torch.allclose(last.x[0], last.x[1])
     if card not in TINY_CARDS and not isinstance(model, Inverts):  # where a search follows, the encoder only guesses

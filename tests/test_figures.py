@@ -66,6 +66,8 @@ def test_reconstructions_come_out_again(card_id: str) -> None:
     if not isinstance(model, Encodes) or isinstance(model, Inverts):
         return  # no encoder, or a search that takes minutes
     params = model.Params.parse(bundled_cards()[card_id].defaults)
+    if not model.live:
+        x = x[: FEW // 4]  # a hundred passes of the network for each
     with torch.inference_mode():
-        *_, last = model.decode(model.encode(x, params), params, Noise([0] * FEW))
+        *_, last = model.decode(model.encode(x, params), params, Noise([0] * len(x)))
     assert_repeats(card_id, "reconstruction_psnr_db", psnr_db(x, last.x))
