@@ -280,7 +280,7 @@ def test_the_best_have_names_though_they_lie_between_lines(bundled: Engine) -> N
     best = {point.name for point in frontier(point for point in points_of(bundled) if point.n == FULL)}
     for narrow in (False, True):
         named = {text for trace in frontier_figure(bundled, narrow).data for text in trace.text or ()}
-        assert "reflow" in named and (narrow or best <= named)
+        assert len(best - named) <= narrow, "a phone may lack room for one of them"
 
 
 @pytest.mark.parametrize("narrow", [False, True])
