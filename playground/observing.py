@@ -73,7 +73,7 @@ def _tell(engine: Engine, request: Request, outcome: str, seconds: float, last: 
     ms = {"run": 1000 * seconds} if last is None else {"load": last.timing.load_ms, "run": last.timing.run_ms}
     for stage, took in ms.items():
         engine.meters.took(stage, took / 1000)
-    if engine.log.kind == "off" or (_unlogged.get() and outcome != "failed"):
+    if _unlogged.get() and outcome != "failed":
         return
     facts: dict[str, Any] = {"family": family, "task": task, "outcome": outcome, "pictures": 0 if last is None else len(last.pictures)}
     facts |= {f"{stage}_ms": round(took, 1) for stage, took in ms.items()}

@@ -100,7 +100,7 @@ def tab(chromium: Browser, site: Site) -> Iterator[Tab]:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium: the build without windows, which takes two thirds of the time, or the one that has them."""
+    """Debian's Chromium: the build without windows, which is quicker, or the one that has them."""
     from playwright.sync_api import sync_playwright
 
     path = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)

@@ -85,8 +85,7 @@ def _warm_up(doors: Doors) -> None:
     """Gets ready whatever the first visitors would wait for."""
     doors.warm()
     warm_up()
-    # Modules, page and first model are there to stay. Looking for garbage among their 700,000 objects would, now and then, keep everybody
-    # waiting for a third of a second.
+    # Modules, page and first model are there to stay: looking for garbage among them would, now and then, keep everybody waiting.
     gc.collect()
     gc.freeze()
 
