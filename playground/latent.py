@@ -55,10 +55,6 @@ class Noise:
         """Uniform numbers in [0, 1), float32 (B, *shape)."""
         return self._filled(torch.rand, shape, stream)
 
-    def generators(self, stream: str) -> list[torch.Generator]:
-        """A fresh generator a picture, for code that draws by itself."""
-        return [torch.Generator().manual_seed(_seed_of(seed, stream)) for seed in self.seeds]
-
     def slice(self, start: int, stop: int) -> Noise:
         """The noise of pictures start..stop-1."""
         return Noise(self.seeds[start:stop])

@@ -75,10 +75,17 @@ def test_clipping_moves_only_guesses_beyond_black_and_white(path: Path):
     for factor, changed in ((0.9, False), (3.0, True)):
         x_0 = factor * torch.linspace(-1, 1, 16).view(1, 1, 4, 4)
         x_t, u = at.noised(x_0, eps), at.tangent(x_0, eps)
-        clipped = at.clipped(x_t, u)
-        torch.testing.assert_close(at.picture(x_t, clipped), x_0.clamp(-1, 1), atol=1e-5, rtol=0)
-        torch.testing.assert_close(at.noised(at.picture(x_t, clipped), at.noise(x_t, clipped)), x_t, atol=1e-5, rtol=0)
-        assert torch.allclose(clipped, u, atol=1e-5) != changed
+        guess, rest = path.seen(at, x_t, u)
+        torch.testing.assert_close(guess, x_0.clamp(-1, 1), atol=1e-5, rtol=0)
+        torch.testing.assert_close(at.noised(guess, rest), x_t, atol=1e-5, rtol=0)
+        assert torch.allclose(at.tangent(guess, rest), u, atol=1e-5) != changed
+
+
+@each_path
+def test_each_place_along_the_way_is_that_of_its_time(path: Path):
+    times = torch.tensor([1.0, 0.4, 0.1])
+    for time, at in zip(times, path.along(times), strict=True):
+        assert vars(at) == vars(path.at(time.view(1)))
 
 
 @each_path

@@ -14,11 +14,11 @@ from torch import Tensor
 from playground.engine import Engine
 from playground.errors import BadKnob
 from playground.families.diffusion import Diffusion, DiffusionParams
-from playground.families.samplers import lost, renewed, repaint
+from playground.families.samplers import repaint
 from playground.images import from_uint8, to_uint8
 from playground.latent import Noise
 from playground.masks import Mask
-from playground.nets.diffusion import PATHS, Path
+from playground.nets.diffusion import PATHS, Path, lost, renewed
 from playground.request import Request
 from playground.settings import Settings
 from playground.tasks.vary import turnable
@@ -121,7 +121,7 @@ def test_noise_lost_on_the_way_down_is_what_the_way_up_adds(path: Path) -> None:
     torch.testing.assert_close((ratio * then.sigma) ** 2 + lost(now, then) ** 2, now.sigma**2)
     x_0, eps, drawn = torch.randn(3, 20_000, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     for share in (0.0, 0.5, 1.0):  # however much is renewed, the noise at the earlier place has the deviation of that place
-        x_t = renewed(now, then, now.noised(x_0, eps), now.tangent(x_0, eps), share, drawn)
+        x_t = renewed(now, then, x_0, eps, share, drawn)
         left = (x_t - then.signal * x_0) / then.sigma
         assert left.std().item() == pytest.approx(1, abs=0.02)
         assert ((left * eps).mean().item() > 0.99) == (share == 0)
@@ -134,7 +134,7 @@ class Draws(Noise):
     """Many draws at once, from one generator a stream."""
 
     def normal(self, shape: Sequence[int], stream: str = "latent") -> Tensor:
-        return torch.randn(len(self), *shape, generator=Noise([0]).generators(stream)[0])
+        return Noise([0]).normal((len(self), *shape), stream)[0]
 
 
 @each_path

@@ -32,7 +32,8 @@ from playground.families.consistency import Consistency, Noising
 from playground.families.denoiser import DiffusionParams
 from playground.families.diffusion import Diffusion
 from playground.families.pixel_diffusion import PixelDiffusion
-from playground.families.samplers import CIRCLE, denoise
+from playground.families.samplers import denoise
+from playground.families.schedulers import CIRCLE
 from playground.formats.pixels import Pixels
 from playground.formats.schemas import ChainSchema, ConsistencySchema, ExplodingSchema, read_scheduler
 from playground.images import from_uint8, to_uint8
@@ -55,9 +56,6 @@ class Replay(Noise):
     def __init__(self, seeds: Sequence[int]) -> None:
         super().__init__(seeds)
         self.going = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def generators(self, stream: str) -> list[torch.Generator]:
-        return self.going
 
     def normal(self, shape: Sequence[int], stream: str = "latent") -> Tensor:
         return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in self.going])

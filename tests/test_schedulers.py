@@ -25,7 +25,8 @@ from diffusers import (
 from torch import Tensor
 
 from playground.families.base import Step
-from playground.families.samplers import CIRCLE, Predict, denoise, plan_of, renoise
+from playground.families.samplers import Predict, denoise, renoise
+from playground.families.schedulers import CIRCLE, course, num_looks
 from playground.latent import Noise
 from playground.nets.diffusion import PATHS, Circle, Line, Path
 
@@ -57,8 +58,8 @@ class Replay(Noise):
         super().__init__(seeds)
         self.going = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    def generators(self, stream: str) -> list[torch.Generator]:
-        return self.going
+    def normal(self, shape: Sequence[int], stream: str = "latent") -> Tensor:
+        return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in self.going])
 
 
 def headings(unet: UNet2DModel, path: Path) -> Predict:
@@ -86,7 +87,7 @@ def test_the_loop_makes_what_the_pipeline_makes(unet: UNet2DModel, name: str, et
     pipeline.set_progress_bar_config(disable=True)
     expected = torch.from_numpy(np.asarray(pipeline(**asked).images)).permute(0, 3, 1, 2) * 2 - 1
     replay = Replay(SEEDS)
-    z = torch.stack([torch.randn(1, 8, 8, generator=generator) for generator in replay.going])
+    z = replay.normal((1, 8, 8))
     made = sample(Circle(), headings(unet, Circle()), z, name, 7, replay, eta)[-1].x
     torch.testing.assert_close(made, expected, atol=2e-4, rtol=0)
     assert expected.std() > 0.1
@@ -196,13 +197,25 @@ def test_steps_tell_where_they_are_and_what_they_see(unet: UNet2DModel, path: Pa
 @pytest.mark.parametrize("name", CIRCLE)
 def test_every_number_of_steps_is_that_many_and_ends_at_the_picture(path: Path, name: str):
     for steps in (1, 2, 3, 7, 20, 61, 99, 100):
-        plan = plan_of(path, name, steps)
-        times = plan.scheduler.timesteps
-        assert len(times) == (2 * steps - 1 if name == "heun" else steps)
-        assert float(plan.times[0]) == pytest.approx(1, abs=2e-3) and 0 < float(plan.times.min()) <= 1 / steps + 1e-3
-        assert len(plan.times) == len(times) and (plan.times.diff() <= 0).all()
-        if hasattr(plan.scheduler, "sigmas"):
-            assert len(plan.scheduler.sigmas) == len(times) + 1 and plan.scheduler.sigmas[-1] == 0
+        way = course(path, name, steps).moves
+        assert len(way) == num_looks(name, steps) == (2 * steps - 1 if name == "heun" else steps)
+        assert way[0].time == pytest.approx(1, abs=2e-3) and 0 < min(move.time for move in way) <= 1 / steps + 1e-3
+        assert all(later.time <= earlier.time for earlier, later in pairwise(way))
+        assert (way[-1].kept, sum(way[-1].guesses), way[-1].fresh) == pytest.approx((0, 1, 0), abs=1e-2)  # a picture is left
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize("name", CIRCLE)
+def test_moves_keep_what_does_not_change(path: Path, name: str):
+    """A guess that stays is approached from wherever a sampler stands, with as much noise as belongs to the next place."""
+    x_0, eps = torch.tensor(0.5), torch.tensor(2.0)
+    for num_left in (None, 8, 3):
+        way = course(path, name, 12, num_left=num_left).moves
+        assert [move.time for move in way] == [move.time for move in course(path, name, 12).moves[-len(way) :]]
+        for move, at, then in zip(way, *([path.along(torch.tensor([m.time for m in each])) for each in (way, way[1:])]), strict=False):
+            x = move.on(at.noised(x_0, eps), [x_0] * 3, None)
+            kept = (then.sigma**2 - move.fresh**2).sqrt()
+            torch.testing.assert_close(x, then.noised(x_0, kept / then.sigma * eps), atol=2e-2, rtol=0)
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)

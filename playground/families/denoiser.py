@@ -16,7 +16,8 @@ from playground.errors import BadWeights
 from playground.families.base import Dial, LatentSpec, Look, Model, Step
 from playground.families.labels import labels_of
 from playground.families.loading import weight_bytes
-from playground.families.samplers import CORRECTIONS, Predict, denoise, num_looks, renoise
+from playground.families.samplers import CORRECTIONS, Predict, denoise, renoise
+from playground.families.schedulers import num_looks
 from playground.knobs import ClassChoice, ClassLabel, Knob, Knobs, KnobSpec
 from playground.latent import Noise
 from playground.nets.diffusion import Path
@@ -155,8 +156,9 @@ class Denoiser(abc.ABC):
     num_classes: int = 0
     """How many classes it can be told, by labels from 0; this number itself tells it none. 0 when it knows no classes."""
 
-    @property
+    @cached_property
     def dtype(self) -> torch.dtype:
+        """Of the weights; asked at every pass."""
         return next(self.network.parameters()).dtype
 
     @abc.abstractmethod
@@ -196,7 +198,7 @@ class DiffusionModel(NoiseModel):
 
     def passes(self, params: Knobs) -> int:
         assert isinstance(params, DiffusionParams)
-        return self.asks(params) * num_looks(self.path, params.scheduler, params.num_inference_steps)
+        return self.asks(params) * num_looks(params.scheduler, params.num_inference_steps)
 
     def passes_back(self, params: Knobs) -> int:
         assert isinstance(params, DiffusionParams)

@@ -56,13 +56,13 @@ class Mixture:
         """eps, from where it is and where it heads."""
         return (self.signal * u - self.signal_rate * x_t) / self._turn
 
-    def clipped(self, x_t: Tensor, u: Tensor) -> Tensor:
-        """The heading towards the nearest picture whose pixels are in [-1, 1]; `sigma` must not be 0."""
-        return self.towards(x_t, self.picture(x_t, u).clamp(-1, 1))
+    def rest(self, x_t: Tensor, x_0: Tensor) -> Tensor:
+        """eps, from where it is and what the picture is; `sigma` must not be 0."""
+        return (x_t - self.signal * x_0) / self.sigma
 
     def towards(self, x_t: Tensor, x_0: Tensor) -> Tensor:
         """The heading towards that picture; `sigma` must not be 0."""
-        return self.tangent(x_0, (x_t - self.signal * x_0) / self.sigma)
+        return self.tangent(x_0, self.rest(x_t, x_0))
 
     def heading(self, x_t: Tensor, said: Tensor, prediction: Prediction) -> Tensor:
         """u, from what a network of that kind said of x_t."""
@@ -73,6 +73,21 @@ class Mixture:
     @property
     def _turn(self) -> Tensor:
         return self.signal * self.sigma_rate - self.sigma * self.signal_rate
+
+
+def renewed(now: Mixture, then: Mixture, x_0: Tensor, eps: Tensor, share: Tensor | float, drawn: Tensor) -> Tensor:
+    """A step to the earlier place `then`: keep what is known of the picture, renew a `share` of the noise (Song et al., equation 12).
+
+    0 renews none, which is DDIM; 1 all that the step takes away, which is DDPM.
+    """
+    fresh = share * lost(now, then) * then.sigma / now.sigma
+    kept = (then.sigma**2 - fresh**2).clamp(min=0).sqrt()
+    return then.signal * x_0 + kept * eps + fresh * drawn
+
+
+def lost(now: Mixture, then: Mixture) -> Tensor:
+    """The noise that comes in between an earlier place `then` and a later one `now`: its standard deviation."""
+    return (now.sigma**2 - (now.signal / then.signal * then.sigma) ** 2).clamp(min=0).sqrt()
 
 
 class Path(abc.ABC):
@@ -100,9 +115,20 @@ class Path(abc.ABC):
         """`steps` + 1 times from `FIRST_SIGMA` to `LAST_SIGNAL`, between which signal over noise falls by the same factor."""
         return self.time_of(torch.linspace(math.log(FIRST_SIGMA), -math.log(LAST_SIGNAL), steps + 1).exp())
 
-    def within(self, at: Mixture, x_t: Tensor, u: Tensor) -> Tensor:
-        """The heading `u` at x_t, turned towards the nearest picture where the path is `bounded`."""
-        return at.clipped(x_t, u) if self.bounded else u
+    def seen(self, at: Mixture, x_t: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """x_0 and eps, of which x_t is made when it heads for `u`; x_0 is the nearest picture where the path is `bounded`.
+
+        `sigma` must not be 0.
+        """
+        if not self.bounded:
+            return at.picture(x_t, u), at.noise(x_t, u)
+        x_0 = at.picture(x_t, u).clamp(-1, 1)
+        return x_0, at.rest(x_t, x_0)
+
+    def along(self, times: Tensor) -> list[Mixture]:
+        """The mixture at each of the times (N,), each (1, 1, 1, 1)."""
+        at = self.at(times)
+        return [Mixture(*parts) for parts in zip(*(part.split(1) for part in vars(at).values()), strict=True)]
 
 
 class Arc(Path):
