@@ -22,7 +22,7 @@ from playground.errors import BadRequest, BadWeights, NotCapable, PlaygroundErro
 from playground.families import FAMILIES, Model
 from playground.families.loading import load_classifier
 from playground.formats import find_format
-from playground.graphs import Graphs
+from playground.graphs import CudaRecorder
 from playground.images import Pictures, to_uint8
 from playground.latent import Latent
 from playground.line import Line
@@ -31,11 +31,13 @@ from playground.meters import Meters
 from playground.nets.classifier import Classifier
 from playground.observing import observed, watch
 from playground.passes import Passes
+from playground.recordings import Recordings
 from playground.request import Request
 from playground.result import Guest, Result, Timing
 from playground.settings import Settings
 from playground.shelf import Shelf
 from playground.tasks import TASKS, Bench, Sheet, Task
+from playground.traces import Tracer
 from playground.written import is_figure, read_written
 
 
@@ -128,8 +130,9 @@ class Engine:
         self.device = pick_device(self.settings.device)
         self.dtype = pick_dtype(self.device)
         self.meters, self.log = Meters(FAMILIES, TASKS), Log(self.settings.log)
-        run = Graphs(self.settings.cuda_graphs).run
-        self.passes = Passes(self._lanes(), self.settings.merged_rows, self.settings.merge_ms, run, counted=self.meters.passed)
+        self.recordings = Recordings((CudaRecorder(), Tracer()), self.settings.recordings)
+        run, counted = self.recordings.run, self.meters.passed
+        self.passes = Passes(self._lanes(), self.settings.merged_rows, self.settings.merge_ms, run, counted)
         self.line = Line(self.settings.at_once, self.settings.line_length, lambda seconds: self.meters.took("wait", seconds))
         self._seats: OrderedDict[str, _Seat] = OrderedDict()
         self._shelves: dict[str, Shelf] = {}

@@ -34,7 +34,9 @@ class Settings(BaseModel):
     threads: int = Field(1, ge=1, le=64, description="Torch threads of the page on the CPU; more is slower when the cores are busy.")
     batch_size: int = Field(16, ge=1, le=1024, description="Pictures of one request in a forward pass; previews and Stop come between.")
     merged_rows: int = Field(64, ge=1, le=4096, description="Most pictures in a forward pass that several requests share.")
-    cuda_graphs: int = Field(32, ge=0, le=1000, description="Forward passes kept recorded as CUDA graphs; 0 records none.")
+    recordings: int = Field(
+        32, ge=0, le=1000, description="Forward passes kept recorded, as CUDA graphs or as traces on the CPU; 0 records none."
+    )
     merge_ms: float = Field(3.0, ge=0, le=100, description="Longest in ms that a forward pass waits for others to share it.")
     at_once: int = Field(4, ge=1, le=256, description="Kept pictures and comparisons made at once; the others wait in line.")
     line_length: int = Field(100, ge=0, le=10_000, description="How many may wait in line; one more is asked to come back later.")

@@ -12,22 +12,24 @@ from torch import Tensor, nn
 
 from playground.families import FAMILIES
 from playground.families.base import Model
-from playground.graphs import CudaRecorder, Graphs
+from playground.graphs import CudaRecorder
 from playground.latent import Noise
 from playground.passes import Passes
+from playground.recordings import Recordings
 
 
-class Tape:
+class Tape(CudaRecorder):
     """Records on the CPU: a replay computes on the recorded tensors and writes into the recorded answer."""
 
     def __init__(self, refuses: bool = False) -> None:
+        super().__init__()
         self.sizes: list[int] = []
         self.replays, self.refuses = 0, refuses
 
     def suits(self, device: torch.device) -> bool:
         return True
 
-    def record(self, function: Any, rows: Sequence[Tensor]) -> tuple[Callable[[], None], Any]:
+    def capture(self, function: Any, rows: Sequence[Tensor]) -> tuple[Callable[[], None], Any]:
         self.sizes.append(len(rows[0]))
         if self.refuses:
             raise RuntimeError("operation not permitted when stream is capturing")
@@ -76,7 +78,7 @@ def tape() -> Tape:
 
 
 def test_the_second_pass_of_a_kind_is_recorded_and_later_ones_are_replayed(tape: Tape):
-    graphs, net = Graphs(recorder=tape), Net()
+    graphs, net = Recordings([tape]), Net()
     answers = []
     for seed in range(5):
         x, y = rows(4, seed)
@@ -88,7 +90,7 @@ def test_the_second_pass_of_a_kind_is_recorded_and_later_ones_are_replayed(tape:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 13])
 def test_rows_are_filled_up_to_a_power_of_two(tape: Tape, count: int):
-    graphs, net = Graphs(recorder=tape), Net()
+    graphs, net = Recordings([tape]), Net()
     for seed in range(4):
         x, y = rows(count, seed)
         assert torch.equal(graphs.run(net.twice, (x, y)), 2 * x + y)
@@ -96,7 +98,7 @@ def test_rows_are_filled_up_to_a_power_of_two(tape: Tape, count: int):
 
 
 def test_one_recording_serves_all_counts_up_to_its_size(tape: Tape):
-    graphs, net = Graphs(recorder=tape), Net()
+    graphs, net = Recordings([tape]), Net()
     for count in (8, 7, 6, 5, 8):
         x, y = rows(count, count)
         assert torch.equal(graphs.run(net.twice, (x, y)), 2 * x + y)
@@ -104,7 +106,7 @@ def test_one_recording_serves_all_counts_up_to_its_size(tape: Tape):
 
 
 def test_answers_of_several_parts_come_back_as_they_are(tape: Tape):
-    graphs, net = Graphs(recorder=tape), Net()
+    graphs, net = Recordings([tape]), Net()
     for seed in range(3):
         x, _ = rows(3, seed)
         first, second = graphs.run(net.both, (x,))
@@ -113,7 +115,7 @@ def test_answers_of_several_parts_come_back_as_they_are(tape: Tape):
 
 def test_what_cannot_be_recorded_runs_as_it_is_and_is_not_tried_again():
     tape = Tape(refuses=True)
-    graphs, net = Graphs(recorder=tape), Net()
+    graphs, net = Recordings([tape]), Net()
     for count in (4, 4, 4, 8, 8, 8):
         x, y = rows(count, count)
         assert torch.equal(graphs.run(net.twice, (x, y)), 2 * x + y)
@@ -124,14 +126,14 @@ def test_an_error_of_the_function_itself_is_told(tape: Tape):
     def broken(x: Tensor) -> Tensor:
         raise ValueError("its own")
 
-    graphs = Graphs(recorder=tape)
+    graphs = Recordings([tape])
     for _ in range(3):
         with pytest.raises(ValueError, match="its own"):
             graphs.run(broken, (torch.zeros(2, 1),))
 
 
 def test_the_least_recently_used_recording_goes(tape: Tape):
-    graphs, nets = Graphs(most=2, recorder=tape), [Net(1.0), Net(2.0), Net(3.0)]
+    graphs, nets = Recordings([tape], most=2), [Net(1.0), Net(2.0), Net(3.0)]
     x, y = rows(2, 0)
     for net in (nets[0], nets[0], nets[1], nets[1], nets[0], nets[2], nets[2]):
         graphs.run(net.twice, (x, y))
@@ -143,18 +145,18 @@ def test_the_least_recently_used_recording_goes(tape: Tape):
 
 
 def test_a_recording_keeps_no_model_alive_and_goes_with_it(tape: Tape):
-    graphs, net = Graphs(recorder=tape), Net()
+    graphs, net = Recordings([tape]), Net()
     for _ in range(3):
         graphs.run(net.twice, rows(2, 0))
     assert len(graphs) == 1
     del net
     gc.collect()
     assert len(graphs) == 0
-    assert not graphs._owners and not graphs._seen
+    assert not graphs._owners and not graphs._runs
 
 
 def test_two_objects_of_a_kind_are_two(tape: Tape):
-    graphs, one, other = Graphs(recorder=tape), Net(1.0), Net(5.0)
+    graphs, one, other = Recordings([tape]), Net(1.0), Net(5.0)
     x, y = rows(2, 0)
     for _ in range(3):
         assert torch.equal(graphs.run(one.twice, (x, y)), x + y)
@@ -163,20 +165,20 @@ def test_two_objects_of_a_kind_are_two(tape: Tape):
 
 def test_nothing_is_recorded_where_there_is_no_cuda_or_none_are_wanted(tape: Tape):
     net, (x, y) = Net(), rows(2, 0)
-    for graphs in (Graphs(), Graphs(most=0, recorder=tape)):
+    for graphs in (Recordings([CudaRecorder()]), Recordings([tape], most=0)):
         for _ in range(3):
             assert torch.equal(graphs.run(net.twice, (x, y)), 2 * x + y)
     assert net.calls == [6] and not tape.sizes
     assert CudaRecorder().suits(torch.device("cuda")) and not CudaRecorder().suits(torch.device("cpu"))
 
 
-class Again:
+class Again(CudaRecorder):
     """Records by calling the function again: what every function of rows must survive, whatever it is made of."""
 
     def suits(self, device: torch.device) -> bool:
         return True
 
-    def record(self, function: Any, rows: Sequence[Tensor]) -> tuple[Callable[[], None], Any]:
+    def capture(self, function: Any, rows: Sequence[Tensor]) -> tuple[Callable[[], None], Any]:
         answer = function(*rows)
 
         def replay() -> None:
@@ -193,7 +195,7 @@ def test_every_family_makes_the_same_pictures_by_recordings(family: type[Model])
     params = model.Params()
     with torch.inference_mode():
         *_, plain = model.decode(model.draw(params, noise), params, noise)
-        graphs = Graphs(recorder=Again())
+        graphs = Recordings([Again()])
         model.together = Passes(execute=graphs.run).run
         for _ in range(3):
             *_, recorded = model.decode(model.draw(params, noise), params, noise)
@@ -202,7 +204,7 @@ def test_every_family_makes_the_same_pictures_by_recordings(family: type[Model])
 
 
 def test_a_network_itself_can_be_recorded():
-    graphs, net = Graphs(recorder=Again()), nn.Linear(3, 2)
+    graphs, net = Recordings([Again()]), nn.Linear(3, 2)
     with torch.inference_mode():
         for seed in range(3):
             x, _ = rows(3, seed)

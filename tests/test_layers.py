@@ -13,7 +13,8 @@ PACKAGE = PROJECT / "playground"
 # From the bottom up. A module may import its own layer and those before it.
 LAYERS: list[tuple[str, ...]] = [
     ("errors", "settings", "knobs"),
-    ("device", "images", "latent", "masks", "metrics", "shelf", "passes", "graphs", "line", "meters", "logs", "written"),
+    ("device", "images", "latent", "masks", "metrics", "shelf", "passes", "recordings"),
+    ("graphs", "traces", "line", "meters", "logs", "written"),
     ("nets",),
     ("families",),
     ("formats",),

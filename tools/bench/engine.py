@@ -17,6 +17,7 @@ from playground.engine import Engine
 from playground.nets.likelihood import LogisticMixture
 from playground.request import Request
 from playground.settings import Settings
+from playground.traces import RUNS
 from tools.bench.row import Row, compared, short
 from tools.bench.timing import by_turns
 
@@ -33,6 +34,9 @@ def rows() -> Iterator[Row]:
         model = engine.model(card)
         for count in COUNTS:
             request = Request.build(card, "sample", num_samples=count, **knobs)
+            for _ in range(RUNS + 4):  # until it is recorded
+                engine.run(request)
+                engine.recordings.settle()
             whole, bare = by_turns(*_ways(engine, request, plain, model, range(count)))
             yield from _lines(card.removesuffix("-fashion-28"), count, whole, bare)
 

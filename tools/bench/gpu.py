@@ -19,9 +19,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from playground.device import device_words, pick_device, pick_dtype
 from playground.engine import Engine
 from playground.families.base import Model, alone
-from playground.graphs import Graphs
+from playground.graphs import CudaRecorder
 from playground.latent import Noise
 from playground.passes import Passes
+from playground.recordings import Recordings
 from playground.settings import Settings
 from tools.bench.row import HEAD, Row, short
 
@@ -97,7 +98,7 @@ def family_rows(model: Model, name: str, rates: dict[str, float], counts: tuple[
         with FlopCounterMode(display=False) as counter:
             decoded(model, noise)
         eager = seconds_of(lambda noise=noise: decoded(model, noise), model.device)
-        model.together = Passes(execute=Graphs().run).run
+        model.together = Passes(execute=Recordings([CudaRecorder()]).run).run
         taken = seconds_of(lambda noise=noise: decoded(model, noise), model.device)
         model.together = alone
         yield Row(f"{name}, {count} at a time", count / taken, "pictures/s", f"without graphs ({short(count / eager)} /s)", eager / taken)
@@ -125,7 +126,7 @@ def diffusers_rows(engine: Engine, counts: tuple[int, ...] = COUNTS, steps: int 
 def _against(
     model: Model, words: str, pipeline_of: Callable[[], Any], counts: tuple[int, ...], steps: int, knobs: dict[str, Any]
 ) -> Iterator[Row]:
-    model.together = Passes(execute=Graphs().run).run
+    model.together = Passes(execute=Recordings([CudaRecorder()]).run).run
     for dtype in dict.fromkeys((torch.float32, pick_dtype(model.device))):
         pipeline = pipeline_of().to(model.device, dtype)
         pipeline.set_progress_bar_config(disable=True)
