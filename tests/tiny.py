@@ -35,10 +35,10 @@ TINY_CARDS |= {name: _card(name, name.partition("-")[0]) for name in VARIANTS}
 
 
 class TinyEngine(Engine):
-    """Loads `tiny()` instead of files; all else is the engine's own."""
+    """Loads `tiny()` instead of files and records no passes, so that networks can be watched; all else is the engine's own."""
 
     def __init__(self, **settings: object) -> None:
-        super().__init__(Settings(hub="off", device="cpu", **settings), TINY_CARDS)  # type: ignore[arg-type]
+        super().__init__(Settings.model_validate({"hub": "off", "device": "cpu", "recordings": 0} | settings), TINY_CARDS)
 
     def _load(self, card: Card) -> _Seat:
         return _Seat(VARIANTS.get(card.id, FAMILIES[card.family].tiny)(), HASH)
