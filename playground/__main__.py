@@ -111,9 +111,12 @@ def _fetch(options: argparse.Namespace, rest: Sequence[str]) -> None:
 
 
 def _train(options: argparse.Namespace, rest: Sequence[str]) -> None:
+    from playground.device import has_bf16, pick_device
     from playground.training.run import TrainingRun
 
     settings = Settings.from_environment()
+    if options.bf16 and not has_bf16(pick_device(options.device)):
+        print("playground: This processor has no bfloat16 of its own: --bf16 makes it slower, by several times.", file=sys.stderr)
     if options.all:
         _train_all(options)
         return

@@ -30,6 +30,11 @@ def pick_dtype(device: torch.device) -> torch.dtype:
     return torch.float16
 
 
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device works in bfloat16 itself; a CPU that does not takes several times as long as in float32."""
+    return device.type != "cpu" or any(there for name, there in torch.cpu.get_capabilities().items() if "bf16" in name)
+
+
 @functools.cache
 def device_words(device: torch.device) -> str:
     """The device as a person would name it: `2 CPU cores (x86_64)`, `NVIDIA H100`, `mps`."""

@@ -27,7 +27,7 @@ class CudaRecorder:
     aside = False
 
     def __init__(self) -> None:
-        self._replaying = threading.Lock()
+        self._alone = threading.Lock()
 
     def suits(self, device: torch.device) -> bool:
         return device.type == "cuda"
@@ -43,11 +43,12 @@ class CudaRecorder:
         """Raises `RuntimeError` for what cannot be recorded: a number that is read back, a copy from memory that is not pinned."""
         size = self.room(len(rows[0]))
         places = tuple(row[:1].expand(size, *row.shape[1:]).clone() for row in rows)
-        _put(rows, places)
-        replay, answer = self.capture(function, places)
+        with self._alone:
+            _put(rows, places)
+            replay, answer = self.capture(function, places)
 
         def recording(rows: Sequence[Tensor]) -> Any:
-            with self._replaying:
+            with self._alone:
                 _put(rows, places)
                 replay()
                 return _first(answer, len(rows[0]))

@@ -76,8 +76,7 @@ class Recordings:
 
     def run(self, function: Function, rows: Sequence[Tensor]) -> Any:
         """`function(*rows)`."""
-        fits = (each for each in self.recorders if self.most and rows and len(rows[0]) and each.suits(rows[0].device))
-        recorder = next(fits, None)
+        recorder = self._recorder(rows)
         if recorder is None:
             return function(*rows)
         with self._lock:
@@ -97,6 +96,11 @@ class Recordings:
         """Waits until nothing is being recorded aside."""
         if (thread := self._aside) is not None:
             thread.join()
+
+    def _recorder(self, rows: Sequence[Tensor]) -> Recorder | None:
+        if not self.most or not rows or not len(rows[0]):
+            return None
+        return next((each for each in self.recorders if each.suits(rows[0].device)), None)
 
     def _find(self, kind: Kind, recorder: Recorder, function: Function, rows: Sequence[Tensor]) -> Recording | None:
         """That of a kind of pass, made when it is worth it; None where there is none yet."""

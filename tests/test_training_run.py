@@ -217,3 +217,12 @@ def test_a_mistake_on_the_command_line_is_one_sentence(
     assert err.startswith(f"playground: {words}")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_bfloat16_is_advised_against_where_a_processor_has_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: bool
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": there})
+    assert main(["train", "nonsense", "--bf16", "--device", "cpu"]) == 2
+    assert ("no bfloat16 of its own" in capsys.readouterr().err) != there
