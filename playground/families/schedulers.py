@@ -79,7 +79,7 @@ def course(path: Path, name: str, num_inference_steps: int, eta: float = 0.0, nu
     return _course(path, name, num_inference_steps, {"ddpm": 1.0, "ddim": eta}.get(name, 0.0), num_left)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 @torch.inference_mode(False)
 @torch.no_grad()
 def _course(path: Path, name: str, num_inference_steps: int, share: float, num_left: int | None) -> Course:
