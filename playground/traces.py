@@ -53,7 +53,7 @@ class Tracer:
             expected = function(*rows)
         if operations.count > MOST_OPERATIONS:
             raise ValueError(f"A pass of {operations.count} operations is too long for a trace.")
-        others = tuple(row / 2 if row.is_floating_point() else row for row in rows)
+        others = tuple(row / 2 if row.is_floating_point() else row // 2 for row in rows)  # an index stays one
         graph = torch.jit._get_trace_graph(_AsModule(function), others)[0]  # type: ignore[attr-defined]
         traced = torch._C._create_function_from_graph("traced", graph)
 

@@ -160,3 +160,19 @@ def test_an_engine_draws_the_same_with_traces_and_without() -> None:
             with_them.recordings.settle()
         assert (made.pictures == without.run(request).pictures).all()
     assert len(with_them.recordings) >= 3 and len(without.recordings) == 0
+
+
+@pytest.mark.parametrize(
+    ("card", "knob", "values"), [("ae-fashion-28", "code_size", (32, 8)), ("ddpm-fashion-28", "label", ("7", "2", "none"))]
+)
+def test_a_trace_takes_no_knob_for_a_constant(card: str, knob: str, values: tuple[Any, ...]) -> None:
+    with_them, without = (Engine(Settings(hub="off", recordings=most)) for most in (32, 0))
+    with_them.recordings.recorders = (Patient(),)
+    more: dict[str, Any] = {"num_inference_steps": RUNS + 2} if card.startswith("ddpm") else {}
+    for value in values:
+        request = Request.build(card, "sample", num_samples=1, **more, **{knob: value})
+        for _ in range(RUNS + 2):
+            made = with_them.run(request)
+            with_them.recordings.settle()
+        assert (made.pictures == without.run(request).pictures).all()
+    assert len(with_them.recordings) >= 1
