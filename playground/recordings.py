@@ -114,8 +114,9 @@ class Recordings:
             return self._made(kind, recorder, function, rows)
         if self._aside is None:  # one at a time
             own = tuple(row.clone() for row in rows)
-            self._aside = threading.Thread(target=self._make_aside, args=(kind, recorder, function, own))
-            self._aside.start()
+            thread = threading.Thread(target=self._make_aside, args=(kind, recorder, function, own))
+            thread.start()
+            self._aside = thread
         return None
 
     def _made(self, kind: Kind, recorder: Recorder, function: Function, rows: Sequence[Tensor]) -> Recording | None:
@@ -134,7 +135,8 @@ class Recordings:
     def _make_aside(self, kind: Kind, recorder: Recorder, function: Function, rows: Sequence[Tensor]) -> None:
         with torch.inference_mode():
             self._made(kind, recorder, function, rows)
-        self._aside = None
+        with self._lock:  # which whoever started this holds until it is noted
+            self._aside = None
 
     def _note(self, kind: Kind, seconds: float) -> None:
         with self._lock:

@@ -14,7 +14,7 @@ from playground.families import find_family
 from playground.knobs import Knobs
 from playground.tasks import Task, find_task
 
-MAX_LINK = 30_000
+MAX_LINK, MAX_FIELDS = 30_000, 200
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,17 @@ def _source(card: str) -> str:
 def read_query(text: str, several: Collection[str] = ()) -> dict[str, Any]:
     """Names and values of a link; those of one name become a list where the knob takes several, or the name is among `several`.
 
-    Raises `BadLink` when it is too long or not text.
+    Raises `BadLink` when it is too long or names too many values.
     """
     if len(text) > MAX_LINK:
         raise BadLink(f"That link has {len(text):,} characters.", f"Links of this page have at most {MAX_LINK:,}.")
     query = text.rpartition("?")[2].partition("#")[0]
     values: dict[str, Any] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=200):
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise BadLink(f"That link names more than {MAX_FIELDS} values.", "Copy a link of this page.") from error
+    for name, value in pairs:
         if name in TEXTS or name in several:
             values.setdefault(name, []).append(value)
         elif not name.startswith("__"):  # those are the page's own: __theme, __sign

@@ -94,14 +94,14 @@ def test_seed_buttons_and_resets(tab: Tab) -> None:
     tab.settled("num_samples=9", f"seed={seed}")
     tab.knob("num_samples").get_by_label("Reset").click()
     tab.settled("num_samples=16", f"seed={seed}")
-    tab.find(
-        "label",
-    ).filter(has_text="one draw").click()
+    tab.find("label").filter(has_text="one draw").click()
     tab.settled("pixels=sample")
     tab.knob("keep").locator("input").check()
     tab.page.click("#vae-sample-reset")
     tab.settled("pixels=mean", f"seed={seed}")
     tab.page.click("#vae-sample-random")
+    tab.page.wait_for_timeout(500)
+    assert tab.knob("seed").locator("input").first.input_value() == seed
     tab.knob("keep").locator("input").uncheck()
     tab.page.click("#vae-sample-reset")
     tab.settled("seed=0")

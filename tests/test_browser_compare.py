@@ -66,7 +66,9 @@ def test_every_question_by_its_link(tab: Tab, question: str) -> None:
 
 
 def test_a_link_that_is_none_is_told(tab: Tab) -> None:
-    tab.open_plain("compare=seed&pane=card%3Dnobody-fashion-28")
+    tab.panel = "compare-seed"
+    tab.page.goto(f"{tab.url}?compare=seed&pane=card%3Dnobody-fashion-28")
+    tab.settled()
     expect(tab.page.locator("#notice")).to_contain_text("nobody-fashion-28")
 
 

@@ -75,7 +75,7 @@ def test_a_panel_that_the_server_has_given_up_does_no_harm(tab: Tab, site: Site)
         del events[number]
     answered: list[int] = []
     tab.page.on("response", lambda answer: answered.append(answer.status) if answer.request.method == "POST" else None)
-    tab.find("#ae-sample-random").click()  # asks without the queue
+    tab.find("#ae-sample-reset").click()  # asks without the queue
     tab.page.evaluate("playground.panels['ae-sample'].settle()")  # and with it
     for _ in range(200):
         if len(answered) >= 2:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
@@ -18,11 +17,11 @@ from playground.compare.sheets import DIAL, SEED
 from playground.engine import Engine, why
 from playground.errors import PlaygroundError
 from playground.families import FAMILIES
-from playground.knobs import MAX_SEED, KnobSpec
+from playground.knobs import KnobSpec
 from playground.quiz import choices
 from playground.turns import Waiting, in_turn
 from playground.ui.boards import board_value
-from playground.ui.controls import Choices, to_knob, widget
+from playground.ui.controls import ANY_SEED, Choices, to_knob, widget
 from playground.ui.figures.comparing import BOARD_FIGURES
 from playground.ui.measured_tab import measured_tab
 from playground.ui.panels import PREVIEWS_PER_SECOND, PRIVATE, default_of, shelf_of
@@ -161,7 +160,7 @@ class BoardPanel:
         with gr.Row(elem_classes="lp-buttons"):
             if (seed := self.widgets.get(f"seed{_AT}0")) is not None:
                 again = gr.Button("Random seed", variant="primary", size="sm", elem_id=f"{self.booth.id}-random")
-                again.click(lambda: random.randint(0, MAX_SEED), None, seed, queue=False, **PRIVATE)
+                again.click(None, None, seed, js=f"() => {ANY_SEED}", **PRIVATE)
             return gr.Button("Stop", size="sm", elem_id=f"{self.booth.id}-stop")
 
     def _pane(self, place: int, pane: Pane, open: bool) -> None:

@@ -8,8 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from playground.knobs import KnobSpec
+from playground.knobs import MAX_SEED, KnobSpec
 from playground.ui.views import latent_picker, mask_painter
+
+ANY_SEED = f"Math.floor({MAX_SEED + 1} * Math.random())"
+"""A seed, drawn in the browser: the way to the server and back would be as long as that of the pictures."""
 
 
 @dataclass(frozen=True)

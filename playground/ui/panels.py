@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Collection, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -13,14 +12,14 @@ import gradio as gr
 from playground.cards import Card, find_card
 from playground.engine import Engine, why
 from playground.families import Model
-from playground.knobs import MAX_SEED, KnobSpec
+from playground.knobs import KnobSpec
 from playground.request import Request
 from playground.result import Result
 from playground.tasks import Task
 from playground.tasks.vary import turnable
 from playground.turns import Waiting, in_turn
 from playground.ui.answers import follows, kept
-from playground.ui.controls import Choices, direction_choices, to_knob, to_widget, widget
+from playground.ui.controls import ANY_SEED, Choices, direction_choices, to_knob, to_widget, widget
 from playground.ui.figures import FIGURES
 from playground.ui.views import map_view, sheet_view
 
@@ -244,11 +243,8 @@ def _connect_resets(panel: Panel, engine: Engine, resets: Mapping[str, gr.Button
     asked = [panel.card] if buttons.keep_seed is None else [panel.card, buttons.keep_seed]
     buttons.reset_all.click(reset_all, asked, [panel.widgets[name] for name in panel.specs], queue=False, **PRIVATE)
     if buttons.random_seed is not None:
-
-        def draw(keep_seed: bool) -> Any:
-            return gr.skip() if keep_seed else random.randint(0, MAX_SEED)
-
-        buttons.random_seed.click(draw, buttons.keep_seed, panel.widgets["seed"], queue=False, **PRIVATE)
+        seed, drawn = panel.widgets["seed"], f"(keep, seed) => keep ? seed : {ANY_SEED}"
+        buttons.random_seed.click(None, [buttons.keep_seed, seed], seed, js=drawn, **PRIVATE)
 
 
 def default_of(spec: KnobSpec, card: Card) -> Any:

@@ -7,6 +7,7 @@ built the browser says itself, through the tab's `opener` (see `static/families.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any
@@ -21,7 +22,7 @@ from playground.engine import Engine, why
 from playground.errors import PlaygroundError
 from playground.families import Model
 from playground.request import Request, read_query
-from playground.tasks import TASKS, Task
+from playground.tasks import TASKS, Task, find_task
 from playground.ui.document import OPENED
 from playground.ui.introduction import introduction
 from playground.ui.panels import PRIVATE, Panel, build_panel, text_of
@@ -153,6 +154,22 @@ def _asked(engine: Engine, query: str) -> Request | Comparison:
     return request
 
 
+def _nearest(engine: Engine, first: Place, query: str) -> Request | Comparison:
+    """What a link that cannot be opened comes nearest to, at defaults: its question, else its model, else what the page opens with."""
+    beginning, values = plain(engine, first.cards[0].id, first.able(engine)[0]), dict[str, Any]()
+    with suppress(PlaygroundError):
+        values = read_query(query)
+    with suppress(PlaygroundError):
+        if COMPARED in values:
+            return Comparison.build(str(values[COMPARED]), [beginning.card], cards=engine.cards)
+    for name in (str(values.get("task")), beginning.task.name):
+        with suppress(PlaygroundError):
+            nearest = plain(engine, str(values.get("card")), find_task(name))
+            engine.check(nearest)
+            return nearest
+    return beginning
+
+
 def offered(engine: Engine, family: type[Model], cards: Sequence[Card], guests: Sequence[str], chosen: str) -> Any:
     """The choice of a family's model: the page's own `cards`, then those that this visit added; `chosen` where it is still there."""
     known = engine.cards or {}
@@ -196,11 +213,8 @@ def restorer(
         try:
             asked = _asked(engine, str(http.query_params))
         except PlaygroundError as error:
-            first = plain(engine, places[0].cards[0].id, places[0].able(engine)[0]).to_query()
-            return own | {
-                notice: gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True),
-                places[0].opener: {"link": first},
-            }
+            own[notice] = gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True)
+            asked = _nearest(engine, places[0], str(http.query_params))
         if isinstance(asked, Comparison):
             question, brought = f"compare-{asked.question.name}", _added(engine, [pane.card for pane in asked.panes])
             return own | {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=question), guests: brought}
