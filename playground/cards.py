@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from playground.errors import BadWeights, UnknownCard
+from playground.errors import BadWeights, UnknownCard, unknown
 from playground.settings import PROJECT
 
 MAX_ADDED = 256
@@ -119,7 +119,7 @@ def find_card(cards: Mapping[str, Card], card_id: str) -> Card:
     if card_id not in cards:
         if "/" in str(card_id):
             raise UnknownCard(f"The model {str(card_id)[:160]} is not here.", "Fetch it on the tab Models, or with Engine.adopt.")
-        raise UnknownCard(f"There is no card called {str(card_id)[:60]!r}.", f"There are: {', '.join(cards) or 'none'}.")
+        raise UnknownCard(*unknown("card", card_id, cards))
     return cards[card_id]
 
 

@@ -20,6 +20,12 @@ PlaygroundError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+CLOSE = 0.8
+"""How alike two names are (0 to 1) of which one may be meant by the other."""
+
 
 class PlaygroundError(Exception):
     """Base of the tree. `str(error)` is a full sentence fit for the page: what was wrong, then the remedy."""
@@ -88,3 +94,11 @@ class FetchStopped(PlaygroundError):
 
 class TrainingError(PlaygroundError):
     """A data set that is missing or damaged, or a training run that cannot go on."""
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> tuple[str, str]:
+    """What was wrong with a name that is none of those known, and the remedy: the names that are close to it, else all there are."""
+    names = [*known]
+    close = get_close_matches(str(name), names, cutoff=CLOSE)
+    remedy = f"Did you mean {' or '.join(close)}?" if close else f"There are: {', '.join(names) or 'none'}."
+    return f"There is no {what} called {str(name)[:40]!r}.", remedy

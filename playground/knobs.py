@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from playground.errors import BadKnob
+from playground.errors import BadKnob, unknown
 
 Stage = Literal["draw", "decode"]
 MAX_SEED = 2**31 - 1
@@ -160,7 +160,7 @@ def _sentence(knobs: type[Knobs], error: ValidationError, values: Mapping[str, A
     name = str(first["loc"][0]) if first["loc"] else ""
     specs = {spec.name: spec for spec in knobs.specs()}
     if name not in specs:
-        return BadKnob(f"There is no knob called {name!r} here.", f"The knobs are: {', '.join(specs)}.")
+        return BadKnob(*unknown("knob", name, specs))
     spec, value = specs[name], values.get(name)
     if spec.kind in ("int", "float"):
         return BadKnob(f"{spec.label} cannot be {_short(value)}.", f"Give {_range(spec)}.")

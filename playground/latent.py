@@ -251,7 +251,7 @@ def _term(text: str) -> Term:
         raise BadLatent(f"{text[:40]!r} is not part of a latent recipe.", _REMEDY)
     kind, value, weight = found["kind"], found["value"] or "", float(found["weight"] or 1.0)
     if kind not in SOURCES + DIRECTIONS:
-        raise BadLatent(f"{kind!r} is neither a source nor a direction.", f"There are {', '.join(SOURCES + DIRECTIONS)}.")
+        raise BadLatent(f"{kind[:40]!r} is neither a source nor a direction.", f"There are {', '.join(SOURCES + DIRECTIONS)}.")
     if not math.isfinite(weight) or abs(weight) > 1000:
         raise BadLatent(f"The weight of {text[:40]!r} is beyond ±1000.", _REMEDY)
     whole = ("seed", "test", *DIRECTIONS)

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from playground.cards import Card, bundled_cards, find_card
-from playground.errors import BadKnob, BadLink
+from playground.errors import BadKnob, BadLink, unknown
 from playground.families import find_family
 from playground.knobs import Knobs
 from playground.tasks import Task, find_task
@@ -38,7 +38,7 @@ class Request:
         of_task = {spec.name for spec in question.specs()}
         for name in knobs:
             if name not in of_family | of_task:
-                raise BadKnob(f"There is no knob called {name!r} here.", f"The knobs are: {', '.join(sorted(of_task | of_family))}.")
+                raise BadKnob(*unknown("knob", name, sorted(of_task | of_family)))
         params = {**entry.defaults, **{name: value for name, value in knobs.items() if name in of_family}}
         asked = {name: value for name, value in knobs.items() if name in of_task}
         return cls(card, family.Params.parse(params), question.parse(asked))

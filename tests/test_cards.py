@@ -152,7 +152,7 @@ def test_a_card_that_is_not_there(tmp_path: Path) -> None:
     assert find_card(cards, "vae-b-4") is cards["vae-b-4"]
     with pytest.raises(UnknownCard) as caught:
         find_card(cards, "vae-c-4")
-    assert str(caught.value) == "There is no card called 'vae-c-4'. There are: vae-a-4, vae-b-4."
+    assert str(caught.value) == "There is no card called 'vae-c-4'. Did you mean vae-b-4 or vae-a-4?"
     with pytest.raises(UnknownCard, match="There are: none"):
         find_card({}, "vae-a-4")
 

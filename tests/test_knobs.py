@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused_with_label_and_bounds(name: str, value: ob
         ("ends", ["seed:1"] * 5, "Ends cannot have 5 entries. Give 2 to 4."),
         ("ends", ["seed:1", "moon:3"], "Ends: 'moon' is neither a source nor a direction."),
         ("ends", "seed:1", "Ends: "),
-        ("colour", 1, "There is no knob called 'colour' here. The knobs are: seed, volume, stations, stereo, band, size, place, ends."),
+        ("colour", 1, "There is no knob called 'colour'. There are: seed, volume, stations, stereo, band, size, place, ends."),
     ],
 )
 def test_other_kinds_are_refused_in_a_sentence(name: str, value: object, words: str):

@@ -72,7 +72,7 @@ def test_the_file_keeps_other_knobs_and_the_engine_reads_it(weights: Path) -> No
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("wobble=1", "There is no knob called 'wobble' here."),
+        ("wobble=1", "There is no knob called 'wobble'."),
         ("temperature=0.5,9", "Temperature cannot be '9'. Give a number from 0 to 2."),
         ("temperature=0.5,", "Temperature cannot be ''."),
         ("temperature", "'temperature' is no sweep. Write a knob and its values"),
@@ -103,7 +103,7 @@ def test_too_few_pictures_and_cards_that_generate_nothing_are_refused(weights: P
 
 def test_the_command_line_says_what_is_wrong_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", CARD, "--sweep", "num-inference-steps=1"]) == 2
-    assert capsys.readouterr().err.startswith("playground: There is no knob called 'num_inference_steps' here.")
+    assert capsys.readouterr().err.startswith("playground: There is no knob called 'num_inference_steps'.")
     assert main(["evaluate", "--all", "--sweep", "temperature=1"]) == 2
     assert "No card was named." in capsys.readouterr().err
 

@@ -196,14 +196,14 @@ def test_bundled_pictures_are_written_without_training(tmp_path: Path, weights: 
 def test_a_run_takes_the_recipe_of_its_card(tmp_path: Path):
     assert run_of("vae-fashion-28", tmp_path).recipe() == VAERecipe()
     assert run_of("classifier-fashion-28", tmp_path, learning_rate=0.5).recipe() == ClassifierRecipe(learning_rate=0.5)
-    with pytest.raises(UnknownCard, match=rf"no training recipe for 'nonsense'\. There are: {', '.join(run_module.RECIPES)}\."):
+    with pytest.raises(UnknownCard, match=rf"no training recipe called 'nonsense'\. There are: {', '.join(run_module.RECIPES)}\."):
         run_of("nonsense", tmp_path).recipe()
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["train", "nonsense"], "There is no training recipe for 'nonsense'."),
+        (["train", "nonsense"], "There is no training recipe called 'nonsense'."),
         (["train", "vae-fashion-28", "--data", "nowhere"], "The data set is not here: "),
     ],
 )

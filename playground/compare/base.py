@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from playground.engine import Engine
-from playground.errors import BadKnob, BadRequest, NotCapable, PlaygroundError
+from playground.errors import BadKnob, BadRequest, NotCapable, PlaygroundError, unknown
 from playground.families import Model
 from playground.knobs import Knobs, KnobSpec
 from playground.request import Request
@@ -111,5 +111,5 @@ def register(question: _Q) -> _Q:
 def find_question(name: str) -> type[Question]:
     """The question of that name. Raises `BadRequest` naming those there are."""
     if name not in QUESTIONS:
-        raise BadRequest(f"There is no question called {name[:40]!r}.", f"There are: {', '.join(QUESTIONS)}.")
+        raise BadRequest(*unknown("question", name, QUESTIONS))
     return QUESTIONS[name]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from playground.errors import UnknownCard
+from playground.errors import UnknownCard, unknown
 from playground.knobs import Knobs, KnobSpec
 from playground.latent import Mix, Noise
 
@@ -187,5 +187,5 @@ def register(model: _M) -> _M:
 def find_family(name: str) -> type[Model]:
     """The family of that name. Raises `UnknownCard` naming those there are."""
     if name not in FAMILIES:
-        raise UnknownCard(f"There is no family called {name!r}.", f"There are: {', '.join(FAMILIES)}.")
+        raise UnknownCard(*unknown("family", name, FAMILIES))
     return FAMILIES[name]

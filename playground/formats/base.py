@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from playground.errors import BadWeights
+from playground.errors import BadWeights, unknown
 from playground.families import Model
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy")
@@ -124,7 +124,7 @@ def recognise(files: Files) -> Found:
 def find_format(name: str) -> Format:
     """The format of that name. Raises `BadWeights` naming those there are."""
     if name not in FORMATS:
-        raise BadWeights(f"There is no format called {name!r}.", f"There are: {', '.join(FORMATS)}.")
+        raise BadWeights(*unknown("format", name, FORMATS))
     return FORMATS[name]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from playground.cards import Card
-from playground.errors import BadLatent, BadRequest, NotCapable, TooMuch
+from playground.errors import BadLatent, BadRequest, NotCapable, TooMuch, unknown
 from playground.families.base import FAMILIES, Model
 from playground.families.capabilities import (
     Compresses,
@@ -186,7 +186,7 @@ def register(task: _T) -> _T:
 def find_task(name: str) -> type[Task]:
     """The task of that name. Raises `BadRequest` naming those there are."""
     if name not in TASKS:
-        raise BadRequest(f"There is no task called {name!r}.", f"There are: {', '.join(TASKS)}.")
+        raise BadRequest(*unknown("task", name, TASKS))
     return TASKS[name]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from playground.cards import JUDGED, bundled_cards, find_card, write_hashes
 from playground.device import device_words, pick_device
-from playground.errors import UnknownCard
+from playground.errors import UnknownCard, unknown
 from playground.families import FAMILIES
 from playground.families.loading import reading
 from playground.training.data import load_fashion_mnist
@@ -154,7 +154,7 @@ class TrainingRun:
     def recipe(self) -> Recipe:
         """The card's recipe with the command line's changes."""
         if self.card not in RECIPES:
-            raise UnknownCard(f"There is no training recipe for {self.card!r}.", f"There are: {', '.join(RECIPES)}.")
+            raise UnknownCard(*unknown("training recipe", self.card, RECIPES))
         recipe = RECIPES[self.card]()
         return recipe if self.learning_rate is None else dataclasses.replace(recipe, learning_rate=self.learning_rate)
 

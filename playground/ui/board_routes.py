@@ -12,7 +12,7 @@ from starlette.responses import Response
 from playground.compare import Board, Comparison
 from playground.compare.parcel import contact_sheet, parcel
 from playground.engine import Engine
-from playground.errors import BadKnob, BadRequest
+from playground.errors import BadKnob, BadRequest, unknown
 from playground.images import Pictures, animate, to_pil
 
 ANIMATIONS = {"webp": "image/webp", "mp4": "video/mp4"}
@@ -35,7 +35,7 @@ def board_routes(engine: Engine) -> dict[str, Callable[[HTTPRequest], Response]]
     def animation(http: HTTPRequest) -> Response:
         name = http.query_params.get("format", "webp")
         if name not in ANIMATIONS:
-            raise BadKnob(f"There is no animation format {name!r}.", f"There are: {', '.join(ANIMATIONS)}.")
+            raise BadKnob(*unknown("animation format", name, ANIMATIONS))
         made = board(http)
         return Response(animate(aligned(made), name.upper(), text=made.comparison.to_query()), media_type=ANIMATIONS[name])
 

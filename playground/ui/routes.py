@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from playground.compare import Comparison
 from playground.engine import Engine, why
-from playground.errors import BadKnob, BadRequest, Busy, PlaygroundError
+from playground.errors import BadKnob, BadRequest, Busy, PlaygroundError, unknown
 from playground.families.capabilities import HasMap
 from playground.images import animate, encode, fit, open_image, pack, png_text, sheet, snake
 from playground.latent import Latent
@@ -141,7 +141,7 @@ class Routes:
         """The pictures of a request one after the other, forth and back, as WebP, GIF or MP4."""
         name = http.query_params.get("format", "webp")
         if name not in ANIMATIONS:
-            raise BadKnob(f"There is no animation format {name!r}.", f"There are: {', '.join(ANIMATIONS)}.")
+            raise BadKnob(*unknown("animation format", name, ANIMATIONS))
         request = self._request(http, "format")
         made = self.engine.run(request).sheet
         body = animate(snake(made.pictures, made.columns), name.upper(), text=request.to_query())
