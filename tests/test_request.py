@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from playground.engine import Engine
 from playground.errors import BadKnob, BadLatent, BadLink, BadRequest, PlaygroundError, UnknownCard
@@ -110,6 +111,25 @@ def test_bad_links_say_what_is_wrong(link: str, kind: type[PlaygroundError], wor
     assert words in str(caught.value) and str(caught.value).rstrip().endswith((".", "!"))
     if "png" not in link:
         assert isinstance(caught.value, kind)
+
+
+JUNK = st.one_of(
+    st.text(max_size=60),
+    st.sampled_from(["nan", "1e400", "٣", "½", "0x10", "+1", " 1", "1_000", "a" * 5000, "test:0 + nan*pc:1", "png:AAAA", "dim:0", "bits:", "box:1"]),
+)
+
+
+@given(requests(TINY_CARDS), JUNK, st.data())
+@ALWAYS
+def test_a_mangled_link_is_a_request_or_one_short_sentence(request_: Request, junk: str, data: st.DataObject) -> None:
+    pairs = parse_qsl(request_.to_query(), keep_blank_values=True)
+    at = data.draw(st.integers(0, len(pairs) - 1))
+    changed = data.draw(st.sampled_from([(pairs[at][0], junk), (junk, pairs[at][1])]))
+    link = urlencode([*pairs[:at], changed, *pairs[at + 1 :] * data.draw(st.sampled_from([1, 1, 100]))])
+    try:
+        Request.from_query(link, cards=TINY_CARDS)
+    except PlaygroundError as error:
+        assert len(str(error)) < 1000
 
 
 @pytest.mark.parametrize("latent", ["test:100000", "near:9,9", "pc:99", "class:77", "dim:500"])
