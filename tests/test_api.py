@@ -78,6 +78,8 @@ OUT_OF_RANGE = [
     ("sample", {"temperature": 2.5}, "from 0 to 2"),
     ("sample", {"prior": "flat"}, "standard, fitted"),
     ("sample", {"card": "nothing"}, "no card called"),
+    ("sample", {"card": ["vae-fashion-28"]}, "no card called"),
+    ("sample", {"seed": {"a": 1}}, "from 0 to"),
     ("traverse", {"span": 100}, "from 0.25 to 8"),
     ("traverse", {"direction": "sideways:1"}, "no direction"),
     ("traverse", {"direction": "dim:wide"}, "no direction"),
@@ -202,7 +204,7 @@ def test_a_comparison_answers_as_the_engine_does(client: Client, engine: Engine)
         assert np.array_equal(pixels(vae), np.asarray(image))
 
 
-@pytest.mark.parametrize("link", ["", "compare=why", "compare=seed&pane=card%3Dnobody-fashion-28"])
-def test_a_comparison_that_cannot_be_gets_a_sentence(client: Client, link: str) -> None:
+@pytest.mark.parametrize("link", ["", 7, "compare=why", "compare=seed&pane=card%3Dnobody-fashion-28"])
+def test_a_comparison_that_cannot_be_gets_a_sentence(client: Client, link: object) -> None:
     with pytest.raises(AppError, match=r"There is no|names no"):
         client.predict(link, api_name="/compare")

@@ -49,7 +49,7 @@ def add_comparing(engine: Engine) -> None:
             `panes` (each with `card`, `png`, `cells`, `errors`, `measured`, `weights_sha256`), `query` (the link), `python`, `says`.
         """
         try:
-            asked = Comparison.from_query(link, cards=engine.cards)
+            asked = Comparison.from_query(str(link), cards=engine.cards)
             async with turn(engine.line):
                 return board_value(engine, await anyio.to_thread.run_sync(asked.run, engine))
         except Exception as error:
