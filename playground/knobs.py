@@ -42,6 +42,12 @@ def Knob(
     return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
 
 
+def whole_number(text: str, least: int, most: int) -> int | None:
+    """The number that a text from outside is: plain digits, within bounds; else None."""
+    digits = text.isascii() and text.isdecimal() and len(text) <= 20  # Python refuses to read thousands of them
+    return number if digits and least <= (number := int(text)) <= most else None
+
+
 def Seed(help: str = "Which pictures are drawn; the same seed gives the same pictures, always.") -> Any:
     """The knob every random task has: a whole number, 0..2³¹-1."""
     return Knob(0, label="Seed", help=help, ge=0, le=MAX_SEED, step=1, widget="seed")
@@ -53,7 +59,7 @@ def ClassLabel(help: str = "Which class is drawn: any takes one for each picture
 
 
 def _class_choice(value: str) -> str:
-    if value not in ("any", "none") and not (value.isdecimal() and value.isascii() and len(value) <= 4):
+    if value not in ("any", "none") and whole_number(value, 0, 9999) is None:
         raise ValueError(f"{value[:20]!r} is no class; write any, none, or the number of a class")
     return value
 

@@ -20,8 +20,8 @@ from pydantic_core import CoreSchema, core_schema
 from torch import Tensor
 
 from playground.errors import BadLatent, PlaygroundError
+from playground.knobs import MAX_SEED, whole_number
 
-MAX_SEED = 2**31 - 1
 MAX_TERMS = 24
 SOURCES = ("seed", "test", "png", "near", "origin")
 GIVEN = ("test", "png")
@@ -255,7 +255,7 @@ def _term(text: str) -> Term:
     if not math.isfinite(weight) or abs(weight) > 1000:
         raise BadLatent(f"The weight of {text[:40]!r} is beyond ±1000.", _REMEDY)
     whole = ("seed", "test", *DIRECTIONS)
-    if kind in whole and not (value.isdecimal() and value.isascii() and len(value) <= 20 and int(value) <= MAX_SEED):
+    if kind in whole and whole_number(value, 0, MAX_SEED) is None:
         raise BadLatent(f"{text[:40]!r} needs a whole number from 0 to {MAX_SEED} after the colon.", _REMEDY)
     if (kind == "origin") == bool(value):
         raise BadLatent(f"{text[:40]!r} is not part of a latent recipe.", _REMEDY)

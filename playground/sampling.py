@@ -4,42 +4,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from playground.engine import Engine
 from playground.errors import BadKnob
+from playground.knobs import MAX_SEED, whole_number
 from playground.request import Request
 from playground.result import Result
 from playground.settings import Settings
 
 PER_REQUEST = 64
+MOST = 1_000_000
 
 
 def sample_to(out: Path, card: str, knobs: Sequence[str], settings: Settings) -> Iterator[Path]:
     """Writes `--num-samples` pictures and yields the files: one PNG each with its recipe inside, or all in one `.npz`.
 
-    The `.npz` holds `images`, uint8 (N, H, W, C). Raises `BadKnob` for an option that is no knob or does not fit, `BadWeights` when
-    there are no cards, and what `Engine.adopt` raises for a model that is none of ours.
+    The `.npz` holds `images`, uint8 (N, H, W, C). Raises `BadKnob` for an option that is no knob or does not fit and for a
+    place that cannot be written to, `BadWeights` when there are no cards, and what `Engine.adopt` raises for a model that is none of ours.
     """
     options = read_options(knobs)
-    count, seed = _whole(options.pop("num_samples", "16"), "num-samples"), _whole(options.pop("seed", "0"), "seed")
+    count, seed = _whole(options, "num_samples", 16, least=1, most=MOST), _whole(options, "seed", 0, least=0, most=MAX_SEED)
     engine = Engine(settings)
     if engine.problem:
         raise engine.problem
     card = own_or_adopted(engine, card)
     results = _results(engine, card, options, count, seed)
     if out.suffix == ".npz":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(out, images=np.concatenate([result.pictures for result in results]))
+        with _writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+        images = np.concatenate([result.pictures for result in results])
+        with _writing(out):
+            np.savez_compressed(out, images=images)
         yield out
         return
-    out.mkdir(parents=True, exist_ok=True)
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     for result in results:
         for index in range(len(result.pictures)):
             path = out / f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', card)}-seed{result.sheet.seeds[index]:010d}.png"
-            path.write_bytes(result.cell_png(index))
+            picture = result.cell_png(index)
+            with _writing(path):
+                path.write_bytes(picture)
             yield path
 
 
@@ -53,7 +62,8 @@ def own_or_adopted(engine: Engine, model: str) -> str:
 def _results(engine: Engine, card: str, options: dict[str, str], count: int, seed: int) -> Iterator[Result]:
     for start in range(0, count, PER_REQUEST):
         number = min(PER_REQUEST, count - start)
-        yield engine.run(Request.build(card, "sample", cards=engine.cards, num_samples=number, seed=seed + start, **options))
+        first = (seed + start) % (MAX_SEED + 1)
+        yield engine.run(Request.build(card, "sample", cards=engine.cards, num_samples=number, seed=first, **options))
 
 
 def read_options(arguments: Sequence[str]) -> dict[str, str]:
@@ -67,7 +77,17 @@ def read_options(arguments: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def _whole(text: str, name: str) -> int:
-    if not text.isdecimal() or not 0 <= int(text) <= 2**31 - 1 or (name == "num-samples" and not 1 <= int(text) <= 1_000_000):
-        raise BadKnob(f"--{name} cannot be {text!r}.", "Give a whole number, such as 16.")
-    return int(text)
+def _whole(options: dict[str, str], name: str, default: int, least: int, most: int) -> int:
+    """Takes an option that is a whole number out of the `options`."""
+    text = options.pop(name, str(default))
+    if (number := whole_number(text, least, most)) is None:
+        raise BadKnob(f"--{name.replace('_', '-')} cannot be {text[:40]!r}.", f"Give a whole number from {least} to {most}.")
+    return number
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadKnob(f"{path} cannot be written ({error.strerror or error}).", "Give --out a place of yours with room on it.") from error

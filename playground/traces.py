@@ -55,7 +55,7 @@ class Tracer:
             raise ValueError(f"A pass of {operations.count} operations is too long for a trace.")
         others = tuple(row / 2 if row.is_floating_point() else row // 2 for row in rows)  # an index stays one
         graph = torch.jit._get_trace_graph(_AsModule(function), others)[0]  # type: ignore[attr-defined]
-        torch._C._jit_pass_constant_pooling(graph)
+        torch._C._jit_pass_constant_pooling(graph)  # type: ignore[attr-defined]
         torch._C._jit_pass_cse(graph)  # no operation twice: a quarter of the memory
         traced = torch._C._create_function_from_graph("traced", graph)
 

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from playground.knobs import whole_number
 from playground.ui.doors import path_of
 
 SECONDS = 120.0
@@ -50,7 +51,7 @@ class Bodies:
     async def _read(self, scope: Scope, receive: Receive) -> bytes | JSONResponse | None:
         """All that is sent, or why it is not taken; None for who went away."""
         declared, body = Headers(scope=scope).get("content-length", ""), bytearray()
-        if declared.isdecimal() and int(declared) > self.max_bytes:
+        if declared and whole_number(declared, 0, self.max_bytes) is None:
             return self._too_large()
         try:
             while (message := await receive())["type"] != "http.disconnect":

@@ -242,7 +242,7 @@ def _connect_resets(panel: Panel, engine: Engine, resets: Mapping[str, gr.Button
 
     asked = [panel.card] if buttons.keep_seed is None else [panel.card, buttons.keep_seed]
     buttons.reset_all.click(reset_all, asked, [panel.widgets[name] for name in panel.specs], queue=False, **PRIVATE)
-    if buttons.random_seed is not None:
+    if buttons.random_seed is not None and buttons.keep_seed is not None:
         seed, drawn = panel.widgets["seed"], f"(keep, seed) => keep ? seed : {ANY_SEED}"
         buttons.random_seed.click(None, [buttons.keep_seed, seed], seed, js=drawn, **PRIVATE)
 

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from playground.engine import Engine
 from playground.errors import BadKnob
 from playground.images import encode, sheet
-from playground.knobs import MAX_SEED
+from playground.knobs import MAX_SEED, whole_number
 from playground.quiz import COLUMNS, Choice, Round
 from playground.ui.views import _script
 
@@ -102,6 +102,6 @@ class QuizRoutes:
 
 def _seed(http: HTTPRequest) -> int:
     text = http.query_params.get("seed", "")
-    if not (text.isdecimal() and text.isascii() and len(text) <= 10 and int(text) <= MAX_SEED):
+    if (seed := whole_number(text, 0, MAX_SEED)) is None:
         raise BadKnob(f"There is no round {text[:20]!r}.", f"Give the seed of one, a whole number from 0 to {MAX_SEED}.")
-    return int(text)
+    return seed

@@ -20,6 +20,7 @@ from playground.engine import Engine, why
 from playground.errors import BadKnob, BadRequest, Busy, PlaygroundError, unknown
 from playground.families.capabilities import HasMap
 from playground.images import animate, encode, fit, open_image, pack, png_text, sheet, snake
+from playground.knobs import whole_number
 from playground.latent import Latent
 from playground.observing import unlogged
 from playground.request import Request, read_query
@@ -212,9 +213,9 @@ class Routes:
 
 def _scale(http: HTTPRequest) -> int:
     text = http.query_params.get("scale", "1")
-    if not (text.isdecimal() and 1 <= int(text) <= MAX_SCALE):
+    if (scale := whole_number(text, 1, MAX_SCALE)) is None:
         raise BadKnob(f"A picture cannot be enlarged by {text[:20]!r}.", f"Give a whole number from 1 to {MAX_SCALE}.")
-    return int(text)
+    return scale
 
 
 def _safely(answer: Callable[[], Response], as_json: bool = False) -> Response:
