@@ -7,7 +7,6 @@
   const MOST = 12; // times the fitting size
   const TEXT = 12, MARGIN = 20; // pixels of the page: names of columns and rows
   const ROUTES = { zip: "playground/compare.zip", sheet: "playground/compare.png", animation: "playground/compare-animation", picture: "playground/picture.png" };
-  const open = async (url) => url ? createImageBitmap(await (await fetch(url)).blob()) : null;
   const element = (tag, name, text = "") => Object.assign(document.createElement(tag), { className: name, textContent: text });
 
   class Board {
@@ -54,7 +53,7 @@
       clearTimeout(this.waiting);
       this.running = value.progress < 1;
       const turn = ++this.turn, before = this.panes;
-      const bitmaps = await Promise.all(value.panes.map((pane, index) => pane.png && pane.png === before[index]?.png ? this.bitmaps[index] : open(pane.png)));
+      const bitmaps = await Promise.all(value.panes.map((pane, index) => pane.png && pane.png === before[index]?.png ? this.bitmaps[index] : pane.png && playground.bitmap(pane.png)));
       if (this.dirty || turn !== this.turn) return; // the knobs moved on, or a later answer was quicker
       const done = value.progress >= 1;
       Object.assign(this, { value, bitmaps, kept: { ...value, about: { progress: value.progress } } });

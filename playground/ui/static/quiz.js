@@ -95,7 +95,7 @@
 
     // -- a round: fetched while the one before is looked at, so that waiting does not tell which maker is slow ------------
     prepare(seed = Math.floor(Math.random() * 2 ** 31)) {
-      const round = ask(`${QUESTION}?seed=${seed}`).then(async (made) => ({ ...made, bitmap: await createImageBitmap(await (await fetch(made.picture)).blob()) }));
+      const round = ask(`${QUESTION}?seed=${seed}`).then(async (made) => ({ ...made, bitmap: await playground.bitmap(made.picture) }));
       round.catch(() => { if (this.coming?.round === round) this.coming = null; }); // tried again when it is wanted
       return { seed, round };
     }
