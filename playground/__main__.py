@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from playground.errors import BadRequest, PlaygroundError, UnknownCard
+from playground.knobs import MAX_SEED, whole_number
 from playground.settings import Settings
 
 
@@ -28,6 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _whole(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if (number := whole_number(text, least, MAX_SEED)) is None:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {MAX_SEED}")
+        return number
+
+    return read
+
+
+def _positive(text: str) -> float:
+    if not 0 < (number := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number above 0")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="playground", description="Generative models, side by side.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -44,15 +61,15 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a card from nothing, or go on with it")
     train.add_argument("card", nargs="?", help="which card; or --all")
     train.add_argument("--all", action="store_true", help="every card, within --minutes together")
-    train.add_argument("--jobs", type=int, help="with --all: how many at a time (default: one a core; on a GPU 4)")
+    train.add_argument("--jobs", type=_whole(1), help="with --all: how many at a time (default: one a core; on a GPU 4)")
     train.add_argument("--minutes", type=float, default=20.0, help="time budget (default 20)")
     train.add_argument("--steps", type=int, help="step budget instead; then a seed decides the weights exactly")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=_whole(0), default=0)
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    train.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    train.add_argument("--threads", type=_whole(0), default=0, help="CPU threads (default: all)")
     train.add_argument("--further", action="store_true", help="begin with the weights that the card has, not from nothing")
     train.add_argument("--bf16", action="store_true", help="bfloat16 on the CPU too, faster where the processor has it (always on CUDA)")
-    train.add_argument("--learning-rate", type=float, help="instead of the recipe's")
+    train.add_argument("--learning-rate", type=_positive, help="instead of the recipe's")
     train.add_argument("--data", type=Path, help="folder of the data set's .gz files")
     train.add_argument("--runs", type=Path, default=Path("runs"), help="where checkpoints go (default runs/)")
     train.add_argument("--restart", action="store_true", help="forget an earlier checkpoint")
@@ -64,9 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--times", action="store_true", help="only measure again how long a picture takes, here and now")
     evaluate.add_argument("--judged", action="store_true", help="only judge the first test pictures again, into judged.json")
     evaluate.add_argument("--num-samples", type=int, default=10_000, help="pictures to generate and to test on")
-    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--seed", type=_whole(0), default=0)
     evaluate.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    evaluate.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
+    evaluate.add_argument("--threads", type=_whole(0), default=0, help="CPU threads (default: all)")
     evaluate.add_argument("--data", type=Path, help="folder of the data set's .gz files")
     evaluate.set_defaults(run=_evaluate)
     publish = commands.add_parser("publish", help="put a card on the Hugging Face Hub, as a repo of its own; the token is HF_TOKEN's")

@@ -205,6 +205,8 @@ def test_a_run_takes_the_recipe_of_its_card(tmp_path: Path):
     [
         (["train", "nonsense"], "There is no training recipe called 'nonsense'."),
         (["train", "vae-fashion-28", "--data", "nowhere"], "The data set is not here: "),
+        (["train", "vae-fashion-28", "--runs", "/dev/null/runs"], "/dev/null/runs/vae-fashion-28 could not be written ("),
+        (["train", "--all", "--runs", "/dev/null/runs"], "/dev/null/runs/classifier-fashion-28 could not be written ("),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_sentence(
@@ -217,6 +219,22 @@ def test_a_mistake_on_the_command_line_is_one_sentence(
     assert err.startswith(f"playground: {words}")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "words"),
+    [
+        ("--threads", "-3", "'-3' is not a whole number from 0 to"),
+        ("--seed", "1.5", "'1.5' is not a whole number from 0 to"),
+        ("--jobs", "0", "'0' is not a whole number from 1 to"),
+        ("--learning-rate", "nan", "'nan' is not a number above 0"),
+        ("--learning-rate", "fast", "invalid"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str], option: str, text: str, words: str):
+    with pytest.raises(SystemExit):
+        main(["train", "vae-fashion-28", option, text])
+    assert f"argument {option}: {words}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -90,7 +90,8 @@ class Trainer:
             self._begin_with(start)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.moves = [_Move(turn, recipe, self.network) for turn in recipe.turns()]
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder, keep=True):
+            folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint_path.exists():
             self._resume()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playground.errors import TrainingError
+from playground.training.trainer import writing
 
 FIRST = "classifier-fashion-28"
 """Others label pictures with it, so it is trained before them."""
@@ -57,7 +58,8 @@ class Zoo:
 
     def _train(self, card: str, minutes: float) -> bool:
         log = self.runs / card / "train.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
+        with writing(log.parent, keep=True):
+            log.parent.mkdir(parents=True, exist_ok=True)
         print(f"{card}: {minutes:.1f} minutes", flush=True)
         command = [sys.executable, "-m", "playground", "train", card, "--minutes", f"{minutes:.2f}", "--runs", str(self.runs)]
         with log.open("w") as out:
