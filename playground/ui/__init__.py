@@ -23,7 +23,7 @@ from playground.ui.models_tab import models_tab
 from playground.ui.panels import PRIVATE
 from playground.ui.serving import launch, serve
 from playground.ui.stale import add_left
-from playground.ui.tabs import Place, family_tab, restorer, welcome
+from playground.ui.tabs import Place, family_tab, restorer, turner, welcome
 from playground.ui.views import open_picture
 
 __all__ = ["build", "launch", "serve"]
@@ -66,8 +66,9 @@ def build(engine: Engine) -> gr.Blocks:
                 library = models_tab(engine, guests, tab)
         add_left()
         if places:
-            welcome(engine, places, tabs, guests, library)
-            restore, outputs = restorer(engine, places, tabs, questions, notice, guests)
+            turn = turner(tabs, questions)
+            welcome(engine, places, turn, guests, library)
+            restore, outputs = restorer(engine, places, turn, notice, guests)
             page.load(restore, None, outputs, concurrency_limit=None, **PRIVATE)
     page.queue(max_size=None, default_concurrency_limit=4)  # what is kept waits in the engine's line, which has a bound
     return page

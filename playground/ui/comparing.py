@@ -26,6 +26,7 @@ from playground.ui.figures.comparing import BOARD_FIGURES
 from playground.ui.measured_tab import measured_tab
 from playground.ui.panels import PREVIEWS_PER_SECOND, PRIVATE, default_of, shelf_of
 from playground.ui.quizzing import quiz_view
+from playground.ui.rendering import built_when
 from playground.ui.views import board_view
 
 _AT = "_of_pane_"
@@ -82,7 +83,7 @@ def _open_when_wanted(engine: Engine, booth: Booth, tab: gr.Tab, cards: Sequence
 
     tab.select(wanted, [*told, booth.opening, guests], booth.opening, js=_SELECTED.format(id=booth.id), concurrency_limit=None, **PRIVATE)
 
-    @gr.render(inputs=[booth.opening, guests], triggers=[booth.opening.change], show_progress="hidden")
+    @built_when([booth.opening.change], [booth.opening, guests])
     def panel(opening: str, added: list[str]) -> None:
         query, place, _ = opening.split("#") if opening else ("", "", "")
         try:

@@ -8,6 +8,7 @@ from playground.engine import Engine
 from playground.ui.figures.frontier import frontier_figure
 from playground.ui.figures.strengths import strengths_figure
 from playground.ui.panels import PRIVATE
+from playground.ui.rendering import built_when
 
 COST = (
     "**What does quality cost?** Each point is a model, or a diffusion model with another number of steps: the time of a picture against "
@@ -24,7 +25,7 @@ def measured_tab(engine: Engine, tab: gr.Tab) -> None:
     opened = gr.State(False)
     tab.select(lambda: True, None, opened, concurrency_limit=None, **PRIVATE)
 
-    @gr.render(inputs=[opened], triggers=[opened.change], show_progress="hidden")
+    @built_when([opened.change], [opened])
     def plots(is_open: bool) -> None:
         if not is_open:
             return

@@ -26,6 +26,7 @@ from playground.tasks import TASKS, Task, find_task
 from playground.ui.document import OPENED
 from playground.ui.introduction import introduction
 from playground.ui.panels import PRIVATE, Panel, build_panel, text_of
+from playground.ui.rendering import built_when
 from playground.ui.views import family_opener
 
 
@@ -83,7 +84,7 @@ def family_tab(engine: Engine, family: type[Model], cards: Sequence[Card], tab: 
     card.change(None, card, None, js=f"(card) => window.playground.chosen('{place.name}', card)", **PRIVATE)
     card.input(None, None, None, js=f"() => window.playground.tuned('{place.name}')", **PRIVATE)
 
-    @gr.render(inputs=card, triggers=[_fired(place.opener, "open")], show_progress="hidden")
+    @built_when([_fired(place.opener, "open")], card)
     def tasks(chosen: str, event: gr.EventData) -> None:
         try:
             query, name = text_of(event, "query"), text_of(event, "task")
@@ -129,7 +130,7 @@ def _tasks(engine: Engine, place: Place, name: str, card: str, asked: Request | 
 
 
 def _panel_when_wanted(engine: Engine, place: Place, task: type[Task]) -> None:
-    @gr.render(inputs=place.card, triggers=[_fired(place.opener, f"open_{task.name}")], show_progress="hidden")
+    @built_when([_fired(place.opener, f"open_{task.name}")], place.card)
     def panel(chosen: str) -> None:
         _panel(engine, place, task, chosen)
 
@@ -179,7 +180,23 @@ def offered(engine: Engine, family: type[Model], cards: Sequence[Card], guests: 
     return gr.Dropdown(choices=[(card.title, card.id) for card in (*cards, *added)], value=value, visible=len(ids) > 1)
 
 
-def welcome(engine: Engine, places: Sequence[Place], tabs: gr.Tabs, guests: gr.State, library: gr.HTML) -> None:
+# What is named, and empty again, so that the same can be named once more.
+_TURN = """(names) => {
+    const [tab, question] = names.split(" "), turned = (selected) => ({ __type__: "update", ...(selected && { selected }) });
+    return [turned(tab), turned(question), ""]; }"""
+
+
+def turner(tabs: gr.Tabs, questions: gr.Tabs) -> gr.Textbox:
+    """Turns the page to the tab that is written into it, and with a second word to a question of Compare.
+
+    Tabs are turned in the browser alone: as outputs of the server they would be copied whenever an event moves on (see `rendering`).
+    """
+    names = gr.Textbox(visible=False)
+    names.change(None, names, [tabs, questions, names], js=_TURN, **PRIVATE)
+    return names
+
+
+def welcome(engine: Engine, places: Sequence[Place], turn: gr.Textbox, guests: gr.State, library: gr.HTML) -> None:
     """Lets a visit's own models be chosen in their family's tab, and opens the one that the list of models fires `open` with."""
     choices = [place.card for place in places]
 
@@ -190,21 +207,21 @@ def welcome(engine: Engine, places: Sequence[Place], tabs: gr.Tabs, guests: gr.S
         card = (engine.cards or {}).get(str(event._data))
         place = next((place for place in places if card is not None and place.name == card.family), None)
         if card is None or place is None:
-            return {tabs: gr.skip()}
-        return {tabs: gr.Tabs(selected=card.family), place.card: offered(engine, place.family, place.cards, added, card.id)}
+            return {turn: gr.skip()}
+        return {turn: card.family, place.card: offered(engine, place.family, place.cards, added, card.id)}
 
     guests.change(offer, [guests, *choices], choices, concurrency_limit=None, **PRIVATE)
-    library.open(open_card, guests, [tabs, *choices], concurrency_limit=None, **PRIVATE)
+    library.open(open_card, guests, [turn, *choices], concurrency_limit=None, **PRIVATE)
 
 
 def restorer(
-    engine: Engine, places: Sequence[Place], tabs: gr.Tabs, questions: gr.Tabs, notice: gr.Markdown, guests: gr.State
+    engine: Engine, places: Sequence[Place], turn: gr.Textbox, notice: gr.Markdown, guests: gr.State
 ) -> tuple[Callable[[gr.Request], dict[Any, Any]], list[gr.components.Component]]:
-    """The function for `page.load`, which turns to what a link asks for, and its outputs: notice, tabs, models and openers.
+    """The function for `page.load`, which turns to what a link asks for, and its outputs.
 
     Where the page came with a link, a family waits to be told by its opener's `link` what it begins with: "" is with what it likes.
     """
-    outputs: list[Any] = [notice, tabs, questions, guests, *(part for place in places for part in (place.card, place.opener))]
+    outputs: list[Any] = [notice, turn, guests, *(part for place in places for part in (place.card, place.opener))]
 
     def restore(http: gr.Request) -> dict[Any, Any]:
         if {"card", "task", COMPARED}.isdisjoint(http.query_params):
@@ -216,12 +233,11 @@ def restorer(
             own[notice] = gr.Markdown(f"**This link could not be opened.** {why(error)}", visible=True)
             asked = _nearest(engine, places[0], str(http.query_params))
         if isinstance(asked, Comparison):
-            question, brought = f"compare-{asked.question.name}", _added(engine, [pane.card for pane in asked.panes])
-            return own | {tabs: gr.Tabs(selected="compare"), questions: gr.Tabs(selected=question), guests: brought}
+            return own | {turn: f"compare compare-{asked.question.name}", guests: _added(engine, [pane.card for pane in asked.panes])}
         family = find_card(engine.cards or {}, asked.card).family
         place, brought = next(place for place in places if place.name == family), _added(engine, [asked.card])
         return own | {
-            tabs: gr.Tabs(selected=family),
+            turn: family,
             place.opener: {"link": asked.to_query()},
             place.card: offered(engine, place.family, place.cards, brought, asked.card),
             guests: brought,
