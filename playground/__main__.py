@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from playground.errors import BadRequest, PlaygroundError, UnknownCard
@@ -40,9 +41,10 @@ def _whole(least: int) -> Callable[[str], int]:
 
 
 def _positive(text: str) -> float:
-    if not 0 < (number := float(text)) < math.inf:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number above 0")
-    return number
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number above 0")
 
 
 def _parser() -> argparse.ArgumentParser:

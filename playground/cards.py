@@ -115,7 +115,7 @@ def bundled_cards(weights_dir: Path = PROJECT / "weights") -> Mapping[str, Card]
 
 
 def find_card(cards: Mapping[str, Card], card_id: str) -> Card:
-    """The card of that id. Raises `UnknownCard` naming those there are."""
+    """The card of that id. Raises `UnknownCard` naming those it may be meant for, or all."""
     if not isinstance(card_id, str) or card_id not in cards:  # whatever a caller of the API sends
         if "/" in str(card_id):
             raise UnknownCard(f"The model {str(card_id)[:160]} is not here.", "Fetch it on the tab Models, or with Engine.adopt.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from playground.families.base import Step
 from playground.families.vae import VAE
 from playground.knobs import Knobs
 from playground.latent import Noise
-from playground.settings import Settings
+from playground.settings import PROJECT, Settings
 from playground.tasks import TASKS
 from tests.browsing import CARD, Tab, browse
 from tests.conftest import Site, opened
@@ -150,3 +151,14 @@ def test_motion_stops_where_it_is_not_wanted(chromium: Browser, site: Site) -> N
         tab.find(".lp-play").click()
         expect(tab.page.locator("#lp-say")).to_contain_text("Motion is switched off")
         assert tab.of("playing") in (None, 0) and tab.of("selected") == 7
+
+
+def test_a_link_to_a_family_whose_first_model_is_gone_turns_to_why(chromium: Browser, tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    shutil.copytree(PROJECT / "weights", weights, ignore=shutil.ignore_patterns("vae-fashion-28"))
+    with opened(Settings(hub="off", device="cpu", port=0, weights_dir=weights)) as site, browse(chromium, site.url) as tab:
+        tab.page.goto(f"{site.url}?card=vae-beta-1-fashion-28&task=sample")
+        expect(tab.page.locator("#tab-vae")).to_contain_text("not available")
+        tab.page.locator("#tab-gan-button").click()
+        tab.panel = "gan-sample"
+        tab.settled()

@@ -228,7 +228,7 @@ def test_a_mistake_on_the_command_line_is_one_sentence(
         ("--seed", "1.5", "'1.5' is not a whole number from 0 to"),
         ("--jobs", "0", "'0' is not a whole number from 1 to"),
         ("--learning-rate", "nan", "'nan' is not a number above 0"),
-        ("--learning-rate", "fast", "invalid"),
+        ("--learning-rate", "fast", "'fast' is not a number above 0"),
     ],
 )
 def test_a_number_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str], option: str, text: str, words: str):

@@ -109,7 +109,7 @@ def register(question: _Q) -> _Q:
 
 
 def find_question(name: str) -> type[Question]:
-    """The question of that name. Raises `BadRequest` naming those there are."""
+    """The question of that name. Raises `BadRequest` naming those it may be meant for, or all."""
     if name not in QUESTIONS:
         raise BadRequest(*unknown("question", name, QUESTIONS))
     return QUESTIONS[name]

@@ -185,7 +185,7 @@ def register(model: _M) -> _M:
 
 
 def find_family(name: str) -> type[Model]:
-    """The family of that name. Raises `UnknownCard` naming those there are."""
+    """The family of that name. Raises `UnknownCard` naming those it may be meant for, or all."""
     if name not in FAMILIES:
         raise UnknownCard(*unknown("family", name, FAMILIES))
     return FAMILIES[name]

@@ -122,7 +122,7 @@ def recognise(files: Files) -> Found:
 
 
 def find_format(name: str) -> Format:
-    """The format of that name. Raises `BadWeights` naming those there are."""
+    """The format of that name. Raises `BadWeights` naming those it may be meant for, or all."""
     if name not in FORMATS:
         raise BadWeights(*unknown("format", name, FORMATS))
     return FORMATS[name]

@@ -184,7 +184,7 @@ def register(task: _T) -> _T:
 
 
 def find_task(name: str) -> type[Task]:
-    """The task of that name. Raises `BadRequest` naming those there are."""
+    """The task of that name. Raises `BadRequest` naming those it may be meant for, or all."""
     if name not in TASKS:
         raise BadRequest(*unknown("task", name, TASKS))
     return TASKS[name]

@@ -15,7 +15,7 @@ def built_when(triggers: Sequence[Any], inputs: Any) -> Callable[[_Build], _Buil
     """`gr.render` whose place is not told to the browser as an output.
 
     For each output that an event ever had, Gradio's front end keeps how that event stands, and copies the output with all that is inside
-    whenever any event of the page moves on. With a family's tab among them that took 20 ms for every preview.
+    whenever any event of the page moves on. With a family's tab among them that was thousands of values for every preview.
     """
 
     def bind(build: _Build) -> _Build:

@@ -235,7 +235,9 @@ def restorer(
         if isinstance(asked, Comparison):
             return own | {turn: f"compare compare-{asked.question.name}", guests: _added(engine, [pane.card for pane in asked.panes])}
         family = find_card(engine.cards or {}, asked.card).family
-        place, brought = next(place for place in places if place.name == family), _added(engine, [asked.card])
+        place, brought = next((place for place in places if place.name == family), None), _added(engine, [asked.card])
+        if place is None:  # its tab says why there is none
+            return own | {turn: family}
         return own | {
             turn: family,
             place.opener: {"link": asked.to_query()},

@@ -53,7 +53,7 @@
       clearTimeout(this.waiting);
       this.running = value.progress < 1;
       const turn = ++this.turn, before = this.panes;
-      const bitmaps = await Promise.all(value.panes.map((pane, index) => pane.png && pane.png === before[index]?.png ? this.bitmaps[index] : pane.png && playground.bitmap(pane.png)));
+      const bitmaps = await Promise.all(value.panes.map((pane, index) => pane.png && (pane.png === before[index]?.png ? this.bitmaps[index] : playground.bitmap(pane.png))));
       if (this.dirty || turn !== this.turn) return; // the knobs moved on, or a later answer was quicker
       const done = value.progress >= 1;
       Object.assign(this, { value, bitmaps, kept: { ...value, about: { progress: value.progress } } });
