@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import tomli
 from filelock import FileLock
 
 from playground.errors import BadWeights, UnknownCard, unknown
@@ -97,10 +97,10 @@ def read_cards(manifest: Path) -> dict[str, Card]:
     """All cards of a manifest, in its order. Raises `BadWeights` naming the entry and the field of the first defect."""
     remedy = f"Mend {manifest.name}, or restore it: git checkout -- weights/{manifest.name}."
     try:
-        entries = tomllib.loads(manifest.read_text(encoding="utf-8"))
+        entries = tomli.loads(manifest.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadWeights(f"The list of models {manifest} cannot be read ({error.strerror}).", remedy) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadWeights(f"The list of models {manifest} is not TOML ({error}).", remedy) from error
     try:
         return {card_id: _card(card_id, entry) for card_id, entry in entries.items()}
@@ -151,7 +151,7 @@ def write_hashes(manifest: Path, card_id: str, names: list[str]) -> None:
 
 def _write_hashes(manifest: Path, card_id: str, names: list[str]) -> None:
     text = manifest.read_text(encoding="utf-8")
-    if card_id not in tomllib.loads(text):
+    if card_id not in tomli.loads(text):
         raise UnknownCard(f"{manifest} has no entry [{card_id}].", "Add one with family, title, license and dataset.")
     rows = "".join(f'"{name}" = "sha256:{file_sha256(manifest.parent / card_id / name)}"\n' for name in sorted(names))
     table = f"[{card_id}.files]\n{rows}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomli
 
 from playground.cards import Card, bundled_cards, file_sha256, find_card, read_cards, write_hashes
 from playground.errors import BadWeights, UnknownCard
@@ -242,6 +242,6 @@ def test_hashes_need_an_entry(tmp_path: Path) -> None:
 def test_the_bundled_manifest_is_true() -> None:
     weights = PROJECT / "weights"
     cards = read_cards(weights / "models.toml")
-    assert list(cards) == list(tomllib.loads((weights / "models.toml").read_text(encoding="utf-8")))
+    assert list(cards) == list(tomli.loads((weights / "models.toml").read_text(encoding="utf-8")))
     found = {card.id: {name: file_sha256(weights / card.id / name) for name in card.files} for card in cards.values()}
     assert found == {card.id: dict(card.files) for card in cards.values()}

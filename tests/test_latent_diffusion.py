@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def pipeline(kind: str, folder: Path, trailing: bool = True) -> Any:
     """diffusers' own, whose steps end evenly at the last time as ours do (Lin et al., arXiv 2305.08891)."""
     import diffusers
 
-    pipe = getattr(diffusers, kind).from_pretrained(folder, dtype=torch.float32)
+    whole = {"dtype" if sys.version_info >= (3, 11) else "torch_dtype": torch.float32}  # as the diffusers of Python 3.10 called it
+    pipe = getattr(diffusers, kind).from_pretrained(folder, **whole)
     if trailing:
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, timestep_spacing="trailing", set_alpha_to_one=True)
     pipe.set_progress_bar_config(disable=True)

@@ -6,9 +6,9 @@ import json
 import re
 import stat
 import subprocess
-import tomllib
 
 import pytest
+import tomli
 import yaml
 from packaging.requirements import Requirement
 
@@ -63,7 +63,7 @@ def test_every_requirement_is_pinned_and_installed() -> None:
 
 
 def test_versions_agree() -> None:
-    assert tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"] == __version__
+    assert tomli.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"] == __version__
 
 
 def test_bundled_weights_stay_small() -> None:

@@ -6,10 +6,11 @@ import abc
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from playground.families.base import Dial, Geometry, LatentSpec
 from playground.families.landmarks import LandmarkedModel, Landmarks

@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path as Folder
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from playground.errors import BadWeights
 from playground.families.base import Dial, LatentSpec, Look, Model, Step

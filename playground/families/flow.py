@@ -9,10 +9,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from playground.errors import BadKnob, BadWeights
 from playground.families.base import Dial, LatentSpec, Look, Step, register

@@ -6,10 +6,11 @@ import functools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from playground.families.base import Dial, Inversion, LatentSpec, Look, Step, register
 from playground.families.landmarks import OFFERED, LandmarkedModel, Landmarks

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from typing_extensions import Self
 
 from playground.families.base import Model
 

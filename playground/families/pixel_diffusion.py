@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from playground.families.base import Inversion, Step
 from playground.families.denoiser import Denoiser, DiffusionModel, DiffusionParams

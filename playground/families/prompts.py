@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 REMEMBERED = 32
 """Prompts whose embeddings are kept: 300 KB each, so that a slider between two does not run the encoder again."""

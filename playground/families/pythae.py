@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from playground.errors import BadWeights
 from playground.families.autoencoder import Autoencoder, AutoencoderParams

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from playground.families.base import Step
 from playground.families.flow import ARCHITECTURES, Architecture, FlowParams, NormalizingFlow, picture, unit

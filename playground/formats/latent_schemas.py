@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from torch import nn
+from typing_extensions import Self
 
 from playground.formats.base import Schema
 from playground.formats.schemas import square

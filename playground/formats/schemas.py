@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from playground.errors import BadWeights
 from playground.formats.base import Schema

@@ -13,10 +13,11 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 """What a network was trained to say: the noise, the tangent, or the picture."""

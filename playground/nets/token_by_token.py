@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from playground.nets.couplings import INPUT_BOUND, LOG_SCALE_BOUND
 

@@ -34,8 +34,8 @@ class Aggregate(Task):
         "prior N(0, I): where they do not, a draw from the prior is no picture's code."
     )
     needs: ClassVar[tuple[type, ...]] = (Encodes, HasPosterior)
-    stages: ClassVar = ("decode",)
-    view: ClassVar = "plot"
+    stages = ("decode",)
+    view = "plot"
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     num_samples: int = Knob(5, label="Draws", help="Draws from this picture's posterior; two more of the others.", ge=1, le=14, step=1)

@@ -36,8 +36,8 @@ class Anomaly(Task):
         "so the unfamiliar should come back badly. An orange frame means stopped; the heat map shows where it is odd."
     )
     needs: ClassVar[tuple[type, ...]] = (Squeezes,)
-    stages: ClassVar = ()
-    view: ClassVar = "plot"
+    stages = ()
+    view = "plot"
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     threshold: float = Knob(

@@ -26,7 +26,7 @@ class Arithmetic(Task):
     says: ClassVar[str] = (
         "What leads from B to C, added to A. Where directions mean the same everywhere, A changes as B does on its way to C."
     )
-    view: ClassVar = "film"
+    view = "film"
     common: ClassVar[bool] = False
     terms: tuple[Latent, ...] = Knob(
         (Latent.parse("test:20"), Latent.parse("test:19"), Latent.parse("test:59")),

@@ -49,7 +49,7 @@ class Complete(Task):
         "of whole pictures, not of parts given others, so this is a search and not an exact draw."
     )
     needs: ClassVar[tuple[type, ...]] = (HasLikelihood, HasDensity)
-    stages: ClassVar = ("draw",)
+    stages = ("draw",)
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:3"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     mask: Mask = Knob(Mask.parse("bottom"), label="Missing", help="Which part is taken away and made up anew.", widget="mask")

@@ -28,8 +28,8 @@ class Compress(Task):
         "weights of the decoder, no principal components (fitted to the 2,000 bundled test pictures), no headers of files."
     )
     needs: ClassVar[tuple[type, ...]] = (Encodes, Compresses)
-    stages: ClassVar = ("decode",)
-    view: ClassVar = "plot"
+    stages = ("decode",)
+    view = "plot"
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
 

@@ -41,7 +41,7 @@ class Critic(Task):
         "safer pictures convince it."
     )
     needs: ClassVar[tuple[type, ...]] = (HasCritic,)
-    view: ClassVar = "plot"
+    view = "plot"
     common: ClassVar[bool] = False
     num_samples: int = Knob(5, label="Generated", help="How many generated pictures are shown, and as many real ones.", ge=1, le=10, step=1)
     seed: int = Seed()

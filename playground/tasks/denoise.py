@@ -31,7 +31,7 @@ class Denoise(Task):
         "noise; specks and holes it never met. In the residual orange is too bright, blue too dark."
     )
     needs: ClassVar[tuple[type, ...]] = (Squeezes, Denoises)
-    stages: ClassVar = ("decode",)
+    stages = ("decode",)
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     noise: float = Knob(

@@ -38,8 +38,8 @@ class Density(Task):
         "learned: a density can be high where hardly any picture ever falls (Nalisnick et al., arXiv 1810.09136)."
     )
     needs: ClassVar[tuple[type, ...]] = (HasLikelihood,)
-    stages: ClassVar = ()
-    view: ClassVar = "plot"
+    stages = ()
+    view = "plot"
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     seed: int = Seed("Which noise and which letter stand among the odd pictures.")

@@ -28,7 +28,7 @@ class Edit(Task):
     title: ClassVar[str] = "Edit"
     says: ClassVar[str] = "The picture is turned back to its noise; the same noise then makes it again, or as another class."
     needs: ClassVar[tuple[type, ...]] = (Diffuses,)
-    stages: ClassVar = ("decode",)
+    stages = ("decode",)
     common: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = ("scheduler", "eta", "label", "guidance_scale")
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")

@@ -46,7 +46,7 @@ class Holes(Task):
         "Away: from the nearest test picture; varied: from each other. Both in a classifier's features, where test pictures have 1 and 1."
     )
     needs: ClassVar[tuple[type, ...]] = (Compresses, LacksPrior)
-    stages: ClassVar = ("decode",)
+    stages = ("decode",)
     common: ClassVar[bool] = False
     num_samples: int = Knob(7, label="Pictures a row", help="Random codes of each kind.", ge=2, le=12, step=1)
     seed: int = Seed("Which codes are drawn; the same seed gives the same codes.")

@@ -26,7 +26,7 @@ class Inpaint(Task):
     title: ClassVar[str] = "Inpaint"
     says: ClassVar[str] = "Paint over a part of the picture; the model fills it in, and each draw is another way that it may have been."
     needs: ClassVar[tuple[type, ...]] = (Diffuses,)
-    stages: ClassVar = ("decode",)
+    stages = ("decode",)
     common: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = ("scheduler", "eta", "label")
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")

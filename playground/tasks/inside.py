@@ -37,8 +37,8 @@ class Inside(Task):
         "In the draws μ and σ stay; only ε is new."
     )
     needs: ClassVar[tuple[type, ...]] = (Encodes, HasPosterior, HasEvidence)
-    stages: ClassVar = ("decode",)
-    view: ClassVar = "plot"
+    stages = ("decode",)
+    view = "plot"
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
 

@@ -17,7 +17,7 @@ class Interpolate(Task):
     name: ClassVar[str] = "interpolate"
     title: ClassVar[str] = "Interpolate"
     says: ClassVar[str] = "What lies between: every picture on the way is decoded from a mixture of the ends."
-    view: ClassVar = "film"
+    view = "film"
     decodes: ClassVar[bool] = True
     ends: tuple[Latent, ...] = Knob(
         (Latent.parse("test:0"), Latent.parse("test:1")),

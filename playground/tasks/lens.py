@@ -37,8 +37,8 @@ class Lens(Task):
         "How likely does each model find this picture? Bits/dim are exact for flows and a bound for VAEs and diffusion. An autoencoder's "
         "error and a GAN's critic are scores, not likelihoods. Each is ranked among test pictures."
     )
-    stages: ClassVar = ()
-    view: ClassVar = "plot"
+    stages = ()
+    view = "plot"
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     judges: Literal["all", "own"] = Knob(

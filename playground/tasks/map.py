@@ -19,8 +19,8 @@ class Map(Task):
     title: ClassVar[str] = "Map"
     says: ClassVar[str] = "Every dot is a test picture, placed by its code and coloured by class. Walk anywhere; the place is decoded."
     needs: ClassVar[tuple[type, ...]] = (HasMap,)
-    stages: ClassVar = ("decode",)
-    view: ClassVar = "map"
+    stages = ("decode",)
+    view = "map"
     projection: Literal["neighbours", "principal"] = Knob(
         "neighbours",
         label="Map",

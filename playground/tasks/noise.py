@@ -36,7 +36,7 @@ class NoiseInputs(Task):
         "most of it is."
     )
     needs: ClassVar[tuple[type, ...]] = (HasNoiseInputs,)
-    view: ClassVar = "plot"
+    view = "plot"
     common: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = ("noise",)
     start: Latent = Knob(Latent.parse("seed:5"), label="Latent", help="What all pictures share: a seed or a picture.", widget="latent")

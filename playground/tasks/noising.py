@@ -32,8 +32,8 @@ class Noising(Task):
         "The way that is learnt backwards: a picture drowns in noise, and beside it is what the network still sees at a single look."
     )
     needs: ClassVar[tuple[type, ...]] = (Diffuses,)
-    stages: ClassVar = ("decode",)
-    view: ClassVar = "film"
+    stages = ("decode",)
+    view = "film"
     common: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = ("num_inference_steps", "scheduler", "guidance_scale", "eta", "label")
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")

@@ -23,7 +23,7 @@ class Quality(Task):
     title: ClassVar[str] = "Quality"
     says: ClassVar[str] = "How many steps are enough? Each point was measured on generated pictures; the line marks the steps that are set."
     needs: ClassVar[tuple[type, ...]] = (Diffuses,)
-    view: ClassVar = "plot"
+    view = "plot"
     common: ClassVar[bool] = False
     num_samples: int = Knob(8, label="Pictures", help="How many are drawn with that number of steps.", ge=1, le=24, step=1)
     seed: int = Seed()

@@ -45,7 +45,7 @@ class Rate(Task):
         "codes lie closer to N(0, I) (rate), so that draws from it fall among them."
     )
     needs: ClassVar[tuple[type, ...]] = (Encodes, HasPosterior, HasEvidence)
-    stages: ClassVar = ("decode",)
+    stages = ("decode",)
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     num_samples: int = Knob(5, label="Draws", help="Draws from N(0, I) of each card.", ge=1, le=10, step=1)

@@ -30,7 +30,7 @@ class Reconstruct(Task):
     title: ClassVar[str] = "Reconstruct"
     says: ClassVar[str] = "What comes back after squeezing a picture through the latent; orange is too bright, blue too dark."
     needs: ClassVar[tuple[type, ...]] = (Encodes,)
-    stages: ClassVar = ("decode",)
+    stages = ("decode",)
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     num_samples: int = Knob(
         5, label="Draws", help="Draws from the posterior: all that the model thinks it may have been.", ge=0, le=13, step=1

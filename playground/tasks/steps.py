@@ -37,8 +37,8 @@ class Steps(Task):
         "Scrub from picture to noise. Between them 0 is grey, +3 white and −3 black."
     )
     needs: ClassVar[tuple[type, ...]] = (HasFlowSteps, Encodes)
-    stages: ClassVar = ("draw",)
-    view: ClassVar = "film"
+    stages = ("draw",)
+    view = "film"
     common: ClassVar[bool] = False
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")
     seed: int = Seed("Which latent is drawn for the third row.")

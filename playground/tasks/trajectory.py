@@ -30,7 +30,7 @@ class Trajectory(Task):
         "Every step on the way: the noisy x_t, the picture that the network sees in it, and the noise that it sees. Scrub."
     )
     needs: ClassVar[tuple[type, ...]] = (Diffuses,)
-    view: ClassVar = "film"
+    view = "film"
     common: ClassVar[bool] = False
     start: Latent = Knob(
         Latent.seed(0), label="Start", help="The noise to start from: a seed, or a picture turned back to noise.", widget="latent"

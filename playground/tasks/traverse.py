@@ -33,7 +33,7 @@ class Traverse(Task):
     name: ClassVar[str] = "traverse"
     title: ClassVar[str] = "Traverse"
     says: ClassVar[str] = "The same picture pushed back and forth along one direction of the latent space."
-    view: ClassVar = "film"
+    view = "film"
     decodes: ClassVar[bool] = True
     start: Latent = Knob(Latent.parse("test:0"), label="Start", help="Where the walk passes through: a seed or a picture.", widget="latent")
     direction: str = Knob(

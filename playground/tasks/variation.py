@@ -27,7 +27,7 @@ class Variation(Task):
     title: ClassVar[str] = "Picture to picture"
     says: ClassVar[str] = "Noise is laid over a picture and taken off again: the more, the less is left of it."
     needs: ClassVar[tuple[type, ...]] = (Diffuses,)
-    stages: ClassVar = ("decode",)
+    stages = ("decode",)
     common: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = ("label",)
     picture: Latent = Knob(Latent.parse("test:0"), label="Picture", help="A test picture, a file of yours, or a drawing.", widget="latent")

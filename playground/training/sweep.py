@@ -9,9 +9,10 @@ import datetime
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
+from typing_extensions import Self
 
 from playground.cards import Card
 from playground.device import device_words

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
+
+import tomli
 
 from playground.engine import Engine
 from playground.errors import PlaygroundError
@@ -121,7 +122,7 @@ class Words:
         file = FOLDER / f"{family}.toml"
         if not file.exists():
             return None
-        text = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = tomli.loads(file.read_text(encoding="utf-8"))
         good, bad = ([Claim(**{**each, "holds": tuple(each.get("holds", ()))}) for each in text[side]] for side in ("good", "bad"))
         return cls(tuple(text["idea"]), tuple(good), tuple(bad), text["way"])
 

@@ -138,7 +138,7 @@ class Paper:
     def around(cls, points: Sequence[Point], floors: Sequence[float], narrow: bool) -> Paper:
         """With room for names at the edges."""
         x, y = [point.place[0] for point in points], [point.place[1] for point in points] + [math.log10(floor) for floor in floors]
-        room = 0.7 if narrow else 0.5
+        room = 1.1 if narrow else 0.5
         return cls(290 if narrow else 620, 350, (min(x) - room, max(x) + 0.3), (min(y) - 0.3, max(y) + 0.25))
 
     def pixel(self, x: float, y: float) -> tuple[float, float]:
@@ -154,8 +154,8 @@ class Paper:
 
 
 def _sides(points: Sequence[Point], best: Sequence[Point], floors: Sequence[tuple[int, float]], paper: Paper) -> dict[Point, str]:
-    """Where each name stands, if there is room: numbers of steps first, then the best cards, whose left is free, then the others."""
-    order = sorted(points, key=lambda point: (point.steps is None, point not in best))
+    """Where each name stands, if there is room: numbers of steps first, then the best cards from the left, where it is free, then the others."""
+    order = sorted(points, key=lambda point: (point.steps is None, best.index(point) if point in best else len(best)))
     labels = []
     for point in order:
         first = "middle left" if point in best else "middle right" if point.steps is None or point.leads else "top center"
