@@ -1,4 +1,4 @@
-# make run, make test: all that a fresh Debian machine with Python 3.11 needs is set up on the way.
+# make run, make test: all that a fresh Debian machine with Python 3.10 to 3.12 needs is set up on the way.
 PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -154,7 +154,7 @@ class Paper:
 
 
 def _sides(points: Sequence[Point], best: Sequence[Point], floors: Sequence[tuple[int, float]], paper: Paper) -> dict[Point, str]:
-    """Where each name stands, if there is room: numbers of steps first, then the best cards from the left, where it is free, then the others."""
+    """Where each name stands, if there is room: numbers of steps, then the best from left to right, whose left is free, then others."""
     order = sorted(points, key=lambda point: (point.steps is None, best.index(point) if point in best else len(best)))
     labels = []
     for point in order:
