@@ -45,7 +45,7 @@ class Judge:
     """How often the network runs in a row to judge a picture."""
     ranked: int = RANKED
 
-    def rank(self, value: float, others: np.ndarray) -> float:
+    def rank(self, value: float, others: NDArray[np.float64]) -> float:
         """The share of `others` that are found less likely than `value`, in percent."""
         worse = others < value if self.kind == "score" else others > value
         return 100 * float(worse.mean())

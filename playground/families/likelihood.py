@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from playground.families.samplers import Predict
@@ -30,7 +31,7 @@ def ode_log_density(path: Path, predict: Predict, x: Tensor, probe: Tensor | Non
 
     speed = (path.place(torch.ones(1)) - path.place(torch.zeros(1))).item()
 
-    def slope(time: float, state: np.ndarray) -> np.ndarray:
+    def slope(time: float, state: NDArray[np.float64]) -> NDArray[np.float64]:
         at = torch.from_numpy(state[: x.numel()]).to(x).view_as(x)
         u, divergence = heading(predict, at, torch.full((len(x),), float(time)).to(x), probe)
         return speed * torch.cat([u.flatten(), divergence]).double().cpu().numpy()

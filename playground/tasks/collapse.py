@@ -13,7 +13,7 @@ from playground.cards import Card
 from playground.families import find_family
 from playground.families.base import Model
 from playground.families.capabilities import HasCritic
-from playground.images import from_uint8, to_uint8
+from playground.images import Pictures, from_uint8, to_uint8
 from playground.knobs import MAX_SEED, Knob, Knobs, Seed
 from playground.latent import Noise, seed_recipe
 from playground.nets.classifier import Classifier
@@ -78,7 +78,7 @@ class Collapse(Task):
         yield self._sheet(bench, cards, seeds, pictures, rows)
 
     def _sheet(
-        self, bench: Bench, cards: Mapping[str, Card], seeds: Sequence[int], pictures: np.ndarray, rows: list[dict[str, Any]]
+        self, bench: Bench, cards: Mapping[str, Card], seeds: Sequence[int], pictures: Pictures, rows: list[dict[str, Any]]
     ) -> Sheet:
         titles = [card.short_title for card in cards.values()]
         labels = []

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from playground.families.capabilities import HasNoiseInputs
@@ -72,7 +73,9 @@ class NoiseInputs(Task):
         strong = _drawn(bench, z, seeds[: self.num_samples], strength=self.strength)
         yield self._sheet(bench, plain, strong, seeds, spread, facts)
 
-    def _sheet(self, bench: Bench, plain: Tensor, drawn: Tensor, seeds: Sequence[int], spread: np.ndarray, facts: dict[str, Any]) -> Sheet:
+    def _sheet(
+        self, bench: Bench, plain: Tensor, drawn: Tensor, seeds: Sequence[int], spread: NDArray[np.float32], facts: dict[str, Any]
+    ) -> Sheet:
         shown = heat(torch.from_numpy(spread / max(spread.max(), 1e-6))[None])
         pictures = np.concatenate([coloured(to_uint8(plain)), coloured(to_uint8(drawn)), shown])
         own, none = self._recipes(bench)
@@ -106,9 +109,9 @@ def _drawn(bench: Bench, z: Tensor, seeds: Sequence[int], inputs: Sequence[int] 
     return torch.cat(parts)
 
 
-def deviation(x: Tensor) -> np.ndarray:
+def deviation(x: Tensor) -> NDArray[np.float32]:
     """The standard deviation of each pixel over pictures (B, C, H, W) in [-1, 1], in grey levels, (H, W)."""
-    spread: np.ndarray = (127.5 * x.float().std(dim=0)).mean(dim=0).cpu().numpy()
+    spread: NDArray[np.float32] = (127.5 * x.float().std(dim=0)).mean(dim=0).cpu().numpy()
     return spread
 
 
@@ -126,5 +129,5 @@ def told(facts: dict[str, Any]) -> str:
     )
 
 
-def _mean(values: np.ndarray) -> float:
+def _mean(values: NDArray[np.float32]) -> float:
     return float(values.mean()) if values.size else 0.0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from playground.families.capabilities import Encodes, FlowStep, HasFlowSteps
-from playground.images import to_uint8
+from playground.images import Pictures, to_uint8
 from playground.knobs import Knob, Seed
 from playground.latent import Latent, Noise
 from playground.metrics import psnr_db
@@ -60,7 +60,7 @@ class Steps(Task):
             share = (place + 1) / columns
             yield self._sheet(cells, steps, facts, 1.0 if done else share)
 
-    def _sheet(self, cells: np.ndarray, steps: list[FlowStep], facts: dict[str, Any], share: float) -> Sheet:
+    def _sheet(self, cells: Pictures, steps: list[FlowStep], facts: dict[str, Any], share: float) -> Sheet:
         names = ["picture", *(f"{number}: {step.name}" for number, step in enumerate(steps, start=1))]
         labels = tuple(f"{row}\n{name}" for row in ROWS for name in names)
         latents = [""] * len(labels)
@@ -86,7 +86,7 @@ class Steps(Task):
         }
 
 
-def _shown(state: Tensor) -> np.ndarray:
+def _shown(state: Tensor) -> Pictures:
     return to_uint8(state / SPREAD)
 
 

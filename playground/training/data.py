@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from playground.errors import TrainingError
@@ -68,7 +69,7 @@ def load_fashion_mnist(split: str, folder: Path = DEFAULT_FOLDER) -> Split:
     return Split(torch.from_numpy(pictures).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
 
 
-def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
         raw = gzip.decompress(path.read_bytes())
     except FileNotFoundError as error:

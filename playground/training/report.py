@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from playground.families import Model
-from playground.images import sheet, to_uint8
+from playground.images import Pictures, sheet, to_uint8
 from playground.knobs import Knobs
 from playground.latent import Noise
 from playground.training.trainer import LOG, read_log
@@ -68,7 +69,7 @@ def _palette() -> Image.Image:
     return palette
 
 
-def read_curves(run: Path) -> dict[str, np.ndarray]:
+def read_curves(run: Path) -> dict[str, NDArray[np.float64]]:
     """`minutes`, and up to six logged figures that change, each (N,); a line that lacks one of them is left out."""
     lines = list(read_log(run)) if (run / LOG).is_file() else []
     names = [name for name in lines[-1] if name not in UNPLOTTED and len({line.get(name) for line in lines}) > 1] if lines else []
@@ -77,7 +78,7 @@ def read_curves(run: Path) -> dict[str, np.ndarray]:
     return {name: np.array([line[name] for line in lines]) for name in ("minutes", *names)}
 
 
-def smooth(values: np.ndarray) -> np.ndarray:
+def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Exponential average over about a thirtieth of the curve, (N,)."""
     decay, out = 1 - 1 / max(1, len(values) // 30), values.astype(float).copy()
     for index in range(1, len(out)):
@@ -86,7 +87,7 @@ def smooth(values: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def samples(model: Model, params: Knobs) -> np.ndarray:
+def samples(model: Model, params: Knobs) -> Pictures:
     """The pictures of seeds 0 to 63 on one sheet of eight columns, uint8 (H, W)."""
     noise = Noise(range(SHEET))
     *_, last = model.decode(model.draw(params, noise), params, noise)
